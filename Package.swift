@@ -1,0 +1,54 @@
+// swift-tools-version: 6.2
+// Layers, lowest first; a lower one never imports a higher one (scripts/check-layers.sh holds that):
+// CPlatform < Base < Format < Device < Seal < Store < Fuse, with Check beside Store and Client beside all.
+import PackageDescription
+
+let strict: [SwiftSetting] = [.treatAllWarnings(as: .error)]
+
+func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+let package = Package(
+  name: "holdfast",
+  products: [
+    .executable(name: "holdfast", targets: ["holdfast"]),
+    .library(name: "HoldfastClient", targets: ["HoldfastClient"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+  ],
+  targets: [
+    .systemLibrary(name: "CFuse3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+    .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
+    .target(name: "CPlatform"),
+    library("HoldfastBase", ["CPlatform"]),
+    library("HoldfastFormat", ["HoldfastBase", "CXXHash"]),
+    library("HoldfastDevice", ["HoldfastBase", "CPlatform"]),
+    library("HoldfastSeal", ["HoldfastBase"]),
+    library("HoldfastStore", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal"]),
+    library("HoldfastCheck", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
+    library("HoldfastClient", ["CPlatform", "HoldfastBase"]),
+    library(
+      "HoldfastSimulation",
+      [
+        "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore",
+        "HoldfastCheck", "HoldfastClient",
+      ]),
+    library(
+      "HoldfastFuse",
+      ["CFuse3", "CPlatform", "HoldfastBase", "HoldfastSeal", "HoldfastStore", .product(name: "Logging", package: "swift-log")]),
+    .executableTarget(
+      name: "holdfast",
+      dependencies: [
+        "HoldfastFuse", "HoldfastStore", "HoldfastDevice", "HoldfastCheck", "HoldfastClient",
+        "HoldfastSimulation", "HoldfastFormat", "HoldfastSeal", "HoldfastBase",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], swiftSettings: strict),
+  ]
+)

@@ -1,0 +1,45 @@
+/* What Swift cannot import or express on Linux, and nothing else:
+ *  - CRC-32C by the CPU's instruction (no intrinsics in Swift) with a table for other processors;
+ *  - ioctl numbers and variadic system calls (Swift does not import _IOWR or variadics).
+ */
+#ifndef HOLDFAST_PLATFORM_H
+#define HOLDFAST_PLATFORM_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* CRC-32C (Castagnoli) of `length` bytes, continuing from `crc` (0 to start). */
+uint32_t holdfast_crc32c(uint32_t crc, const void *bytes, size_t length);
+
+/* Size in bytes of an open block device, or -1 with errno. */
+static inline int64_t holdfast_block_device_size(int fd) {
+  uint64_t size = 0;
+  return ioctl(fd, BLKGETSIZE64, &size) < 0 ? -1 : (int64_t)size;
+}
+
+static inline int holdfast_open(const char *path, int flags, mode_t mode) { return open(path, flags, mode); }
+
+static inline int holdfast_ioctl(int fd, unsigned long request, void *argument) {
+  return ioctl(fd, request, argument);
+}
+
+/* Open-file-description lock over one byte range; type is F_RDLCK, F_WRLCK or F_UNLCK. 0, or -1 with errno. */
+static inline int holdfast_ofd_lock(int fd, short type, int64_t start, int64_t length) {
+  struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length, .l_pid = 0};
+  return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+static inline int holdfast_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+
+#endif

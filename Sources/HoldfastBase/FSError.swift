@@ -1,0 +1,145 @@
+/// Everything that can go wrong with a volume, one closed list. Layers throw these; the errno a program
+/// sees is chosen in `errno` below and nowhere else.
+
+import Glibc
+
+public enum FSError: Error, Equatable, Sendable {
+  case notFound
+  case exists
+  case notDirectory
+  case isDirectory
+  case directoryNotEmpty
+  case nameTooLong
+  case noSpace
+  case readOnly
+  case notPermitted
+  case accessDenied
+  case invalid(InvalidReason)
+  case noData
+  case noSuchOffset
+  case sealed(Refusal)
+  case recallInFlight
+  case stale
+  case tooManyLinks
+  case fileTooBig
+  case numberTooLarge
+  case resultTooLarge
+  case bufferTooSmall
+  case argumentTooLong
+  case unsupported
+  case quotaExceeded
+  case interrupted
+  case wouldBlock
+  case noSuchProcess
+  case nameHashExhausted
+  case badHandle
+  /// The device answered a read, write or barrier with this errno.
+  case device(operation: DeviceOperation, byteOffset: UInt64, errno: Int32)
+  /// A structure on the image is not what it must be.
+  case corrupt(structure: Structure, block: BlockNumber)
+  /// The volume stopped itself after an error (`errors=shutdown`).
+  case shutDown
+  case notAnImage
+  case imageTruncated(expectedBytes: UInt64, actualBytes: UInt64)
+  case incompatibleFormat(features: UInt64)
+  case imageBusy
+  case imageTooSmall(minimumBytes: UInt64)
+
+  public enum DeviceOperation: String, Sendable { case read, write, barrier, open }
+
+  public enum Structure: String, Sendable {
+    case superblock, treeNode, chunkMap, journalRecord, journalSequence
+    case inodeRecord, direntRecord, extentRecord, xattrRecord, freeRecord, symlinkRecord, sealRecord, orphanRecord
+  }
+
+  public enum InvalidReason: Equatable, Sendable {
+    case argument
+    /// Sealing without `fill` or `as-is` met a range that is not plain written blocks. Bytes of the file.
+    case unsealableRange(MapDefect, byteOffset: UInt64, byteCount: UInt64)
+    case sealSpecification
+    case aclFormat
+    case moveIntoItself
+  }
+
+  /// Why a range of a file cannot be sealed as it stands.
+  public enum MapDefect: String, Equatable, Sendable { case hole, unwritten, shared }
+
+  /// Who stands in the way of a map change.
+  public struct Refusal: Equatable, Sendable {
+    public var inode: InodeNumber
+    public var requestName: String
+    public var uid: UInt32
+    public var pid: Int32
+    public init(inode: InodeNumber, requestName: String, uid: UInt32, pid: Int32) {
+      self.inode = inode
+      self.requestName = requestName
+      self.uid = uid
+      self.pid = pid
+    }
+  }
+}
+
+extension FSError {
+  /// The one table from errors to errno.
+  public var errno: Int32 {
+    switch self {
+    case .notFound: ENOENT
+    case .exists: EEXIST
+    case .notDirectory: ENOTDIR
+    case .isDirectory: EISDIR
+    case .directoryNotEmpty: ENOTEMPTY
+    case .nameTooLong: ENAMETOOLONG
+    case .noSpace, .nameHashExhausted: ENOSPC
+    case .readOnly: EROFS
+    case .notPermitted: EPERM
+    case .accessDenied: EACCES
+    case .invalid: EINVAL
+    case .noData: ENODATA
+    case .noSuchOffset: ENXIO
+    case .sealed: ETXTBSY
+    case .recallInFlight, .wouldBlock: EAGAIN
+    case .stale: ESTALE
+    case .tooManyLinks: EMLINK
+    case .fileTooBig: EFBIG
+    case .numberTooLarge, .bufferTooSmall: ERANGE
+    case .resultTooLarge, .argumentTooLong: E2BIG
+    case .unsupported: EOPNOTSUPP
+    case .quotaExceeded: EDQUOT
+    case .interrupted: EINTR
+    case .noSuchProcess: ESRCH
+    case .badHandle: EBADF
+    case .device(_, _, let code): code == ENOSPC ? ENOSPC : EIO
+    case .corrupt, .shutDown: EIO
+    case .notAnImage, .imageTruncated, .incompatibleFormat, .imageTooSmall: EINVAL
+    case .imageBusy: EBUSY
+    }
+  }
+}
+
+extension FSError: CustomStringConvertible {
+  /// One line for logs and the command's stderr: what is wrong, where, and what to do when that is known.
+  public var description: String {
+    switch self {
+    case .sealed(let refusal):
+      "sealed by request '\(refusal.requestName)' of uid \(refusal.uid), pid \(refusal.pid)"
+    case .invalid(.unsealableRange(let defect, let offset, let count)):
+      "\(defect.rawValue) at byte \(offset), \(count) bytes long: seal with fill or as-is, or write it first"
+    case .invalid(.sealSpecification): "malformed seal specification"
+    case .invalid(.aclFormat): "malformed access control list"
+    case .invalid(.moveIntoItself): "a directory cannot move into itself"
+    case .device(let operation, let offset, let code):
+      "device \(operation.rawValue) at byte \(offset): \(String(cString: strerror(code)))"
+    case .corrupt(let structure, let block): "damaged \(structure.rawValue) at block \(block): run holdfast fsck"
+    case .shutDown: "the volume shut itself down after an error: unmount and run holdfast fsck"
+    case .notAnImage: "not a Holdfast image"
+    case .imageTruncated(let expected, let actual):
+      "the image is cut short: \(actual) bytes of \(expected)"
+    case .incompatibleFormat(let features):
+      "made by a newer Holdfast (incompatible features 0x\(String(features, radix: 16)))"
+    case .imageBusy: "the image is in use by another Holdfast process"
+    case .imageTooSmall(let minimum): "too small: at least \(minimum) bytes"
+    case .nameHashExhausted: "too many names with one hash"
+    default: String(cString: strerror(errno))
+    }
+  }
+}

@@ -1,0 +1,90 @@
+/// The image: a regular file or a block device, opened once, locked against a second Holdfast process
+/// by flock(2) (exclusive for writers, shared for readers), which the kernel drops with the process.
+
+import CPlatform
+import Glibc
+import HoldfastBase
+
+public final class ImageFile: BlockDevice, @unchecked Sendable {
+  public enum Mode: Sendable { case readOnly, readWrite }
+
+  public let path: String
+  public let descriptor: Int32
+  public let isDirect: Bool
+  private let alignmentBytes: Int
+
+  public override var alignment: Int { alignmentBytes }
+
+  /// Opens and locks `path`. With `direct`, by O_DIRECT: every transfer must then be aligned to 4096.
+  /// Waits at most `waitMilliseconds` for another process's lock.
+  /// - Throws: `.device(.open…)` with the errno of open(2), or `.imageBusy`.
+  public init(path: String, mode: Mode, direct: Bool = false, waitMilliseconds: Int = 0) throws(FSError) {
+    let flags = (mode == .readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC | (direct ? O_DIRECT : 0)
+    let fd = holdfast_open(path, flags, 0)
+    guard fd >= 0 else { throw .device(operation: .open, byteOffset: 0, errno: errno) }
+    do throws(FSError) {
+      var waited = 0
+      while flock(fd, (mode == .readOnly ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0 {
+        if errno == EINTR { continue }
+        guard errno == EWOULDBLOCK else { throw .device(operation: .open, byteOffset: 0, errno: errno) }
+        guard waited < waitMilliseconds else { throw .imageBusy }
+        usleep(20_000)
+        waited += 20
+      }
+      let size = try Self.byteCount(of: fd)
+      self.path = path
+      descriptor = fd
+      isDirect = direct
+      alignmentBytes = direct ? 4096 : 1
+      super.init(byteCount: size)
+    } catch {
+      close(fd)
+      throw error
+    }
+  }
+
+  deinit { close(descriptor) }
+
+  private static func byteCount(of fd: Int32) throws(FSError) -> UInt64 {
+    var status = stat()
+    guard fstat(fd, &status) == 0 else { throw .device(operation: .open, byteOffset: 0, errno: errno) }
+    switch status.st_mode & S_IFMT {
+    case S_IFREG: return UInt64(status.st_size)
+    case S_IFBLK:
+      let size = holdfast_block_device_size(fd)
+      guard size >= 0 else { throw .device(operation: .open, byteOffset: 0, errno: errno) }
+      return UInt64(size)
+    default: throw .device(operation: .open, byteOffset: 0, errno: ENOTBLK)
+    }
+  }
+
+  public override func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(FSError) {
+    var done = 0
+    while done < buffer.count {
+      let count = pread(descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset) + off_t(done))
+      if count < 0 && errno == EINTR { continue }
+      guard count > 0 else {
+        throw .device(operation: .read, byteOffset: offset + UInt64(done), errno: count == 0 ? EIO : errno)
+      }
+      done += count
+    }
+  }
+
+  public override func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(FSError) {
+    var done = 0
+    while done < bytes.count {
+      let count = pwrite(descriptor, bytes.baseAddress! + done, bytes.count - done, off_t(offset) + off_t(done))
+      if count < 0 && errno == EINTR { continue }
+      guard count > 0 else {
+        throw .device(operation: .write, byteOffset: offset + UInt64(done), errno: count == 0 ? EIO : errno)
+      }
+      done += count
+    }
+  }
+
+  public override func barrier() throws(FSError) {
+    while fdatasync(descriptor) != 0 {
+      guard errno == EINTR else { throw .device(operation: .barrier, byteOffset: 0, errno: errno) }
+    }
+  }
+}
