@@ -27,13 +27,14 @@ let package = Package(
     .systemLibrary(name: "CFuse3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
     .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
     .target(name: "CPlatform"),
+    .systemLibrary(name: "CHoldfast", path: "include"),
     library("HoldfastBase", ["CPlatform"]),
     library("HoldfastFormat", ["HoldfastBase", "CXXHash"]),
     library("HoldfastDevice", ["HoldfastBase", "CPlatform"]),
     library("HoldfastSeal", ["HoldfastBase"]),
     library("HoldfastStore", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal"]),
     library("HoldfastCheck", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
-    library("HoldfastClient", ["CPlatform", "HoldfastBase"]),
+    library("HoldfastClient", ["CPlatform", "CHoldfast", "HoldfastBase"]),
     library(
       "HoldfastSimulation",
       [
@@ -42,7 +43,7 @@ let package = Package(
       ]),
     library(
       "HoldfastFuse",
-      ["CFuse3", "CPlatform", "HoldfastBase", "HoldfastSeal", "HoldfastStore", .product(name: "Logging", package: "swift-log")]),
+      ["CFuse3", "CPlatform", "CHoldfast", "HoldfastBase", "HoldfastSeal", "HoldfastStore", .product(name: "Logging", package: "swift-log")]),
     .executableTarget(
       name: "holdfast",
       dependencies: [

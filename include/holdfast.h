@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT
+ * The ioctls of an open file on a Holdfast mount. docs/ABI.md explains each; this is C because it is
+ * what C programs include. Every structure begins with its version and is checked exactly; reserved
+ * fields must be zero. Sizes stay below FUSE's 16,383-byte limit.
+ */
+#ifndef HOLDFAST_H
+#define HOLDFAST_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define HOLDFAST_ABI_VERSION 1
+
+/* Names: 1 to 64 of A-Za-z0-9_- and a terminating NUL. */
+#define HOLDFAST_NAME_BYTES 72
+
+/* struct holdfast_seal.flags */
+#define HOLDFAST_SEAL_BREAKABLE  0x01u /* else hard */
+#define HOLDFAST_SEAL_FILL       0x02u /* allocate, zero, unshare, fsync, then seal */
+#define HOLDFAST_SEAL_AS_IS      0x04u /* seal what there is; holes stay holes */
+#define HOLDFAST_SEAL_PERSISTENT 0x08u /* survives remount; named requests only */
+#define HOLDFAST_SEAL_CREATE     0x10u /* EEXIST when the request (uid, name) stands already */
+#define HOLDFAST_SEAL_NAMED      0x20u /* a named request as setfattr makes it, not one bound to this handle */
+
+/* Why a range cannot be sealed as it stands: struct holdfast_seal.defect */
+#define HOLDFAST_DEFECT_NONE      0u
+#define HOLDFAST_DEFECT_HOLE      1u
+#define HOLDFAST_DEFECT_UNWRITTEN 2u
+#define HOLDFAST_DEFECT_SHARED    3u
+
+/* SEAL, UNSEAL, PIN, UNPIN. In: all but the last group. A handle-bound request is identified by
+ * (handle, name), the empty name allowed; a named one by (inode, uid of the caller, name), "" meaning
+ * the default request of `holdfast.seal`. PIN takes a range, SEAL must have offset = length = 0. */
+struct holdfast_seal {
+	__u32 version;
+	__u32 flags;
+	__u64 offset;        /* bytes; PIN only */
+	__u64 length;        /* bytes; PIN only */
+	__u32 grace_seconds; /* breakable: 0 for the mount's default */
+	__u32 ttl_seconds;   /* 0: none */
+	__s32 pid;           /* bound to this process (pid in the caller's view of the daemon's namespace), 0: not */
+	__u32 reserved;
+	char name[HOLDFAST_NAME_BYTES];
+	/* Out, also when the call fails with EINVAL for what lies in the range. */
+	__u64 generation;    /* of the map */
+	__u64 seal_count;    /* standing requests of the file */
+	__u32 defect;        /* HOLDFAST_DEFECT_* */
+	__u32 reserved_out;
+	__u64 defect_offset; /* bytes */
+	__u64 defect_length;
+};
+
+/* PREPARE: allocate, zero and unshare a range so that it can be sealed. Length 0: to the end of the file. */
+struct holdfast_prepare {
+	__u32 version;
+	__u32 flags; /* 0 */
+	__u64 offset;
+	__u64 length;
+};
+
+/* MAP: extents from byte `offset` on, paged: call again from the end of the last extent until count is 0. */
+#define HOLDFAST_EXTENT_UNWRITTEN 0x1u
+#define HOLDFAST_EXTENT_SHARED    0x2u
+struct holdfast_extent {
+	__u64 logical;
+	__u64 physical;
+	__u64 length;
+	__u32 flags;
+	__u32 reserved;
+};
+#define HOLDFAST_MAP_EXTENTS 256
+struct holdfast_map {
+	__u32 version;
+	__u32 count; /* out: extents filled */
+	__u64 offset;
+	__u64 generation; /* out */
+	struct holdfast_extent extents[HOLDFAST_MAP_EXTENTS];
+};
+
+/* HOLDERS (of this file) and SEALS (of the whole mount, on any handle): a JSON array, the same as the
+ * attributes holdfast.holders and holdfast.seals, paged by bytes of one snapshot. First call: cookie 0.
+ * Pass the returned cookie and offset + length to go on; the page is the last when offset + length == total. */
+#define HOLDFAST_JSON_BYTES 12288
+struct holdfast_json {
+	__u32 version;
+	__u32 length; /* out: bytes in text */
+	__u64 cookie;
+	__u64 offset;
+	__u64 total; /* out */
+	char text[HOLDFAST_JSON_BYTES];
+};
+
+/* REVOKE: administrators only. Fences, then releases requests. */
+#define HOLDFAST_REVOKE_ALL_FILES 0x1u /* of the whole mount */
+#define HOLDFAST_REVOKE_BY_NAME   0x2u
+#define HOLDFAST_REVOKE_BY_PID    0x4u
+#define HOLDFAST_REVOKE_BY_INODE  0x8u /* of inode `inode` (unlinked ones too), else of the handle's file */
+struct holdfast_revoke {
+	__u32 version;
+	__u32 flags;
+	__u64 inode;
+	__s32 pid;
+	__u32 reserved;
+	char name[HOLDFAST_NAME_BYTES];
+	__u64 revoked; /* out: requests ended */
+};
+
+/* RECALL_STATUS: is this handle asked to let go? */
+struct holdfast_recall_status {
+	__u32 version;
+	__u32 recalled;     /* out: 0 or 1 */
+	__u64 remaining_ms; /* out: until the fence */
+};
+
+/* LAYOUT_GET / LAYOUT_RETURN: reserved for direct access; EOPNOTSUPP until then. */
+struct holdfast_layout {
+	__u32 version;
+	__u32 flags;
+	__u64 offset;
+	__u64 length;
+	__u64 reserved[12];
+};
+
+/* Daemon control, on the root directory. */
+struct holdfast_sync {
+	__u32 version;
+	__u32 reserved;
+};
+/* Remount: our own options, comma-separated and NUL-terminated. Administrators only. */
+#define HOLDFAST_OPTIONS_BYTES 1024
+struct holdfast_remount {
+	__u32 version;
+	__u32 reserved;
+	char options[HOLDFAST_OPTIONS_BYTES];
+};
+/* INFO: a JSON object about the mount: daemon pid, image, label, uuid, options, usage. */
+
+#define HOLDFAST_IOC_MAGIC 'H'
+#define HOLDFAST_IOC_SEAL          _IOWR(HOLDFAST_IOC_MAGIC, 0x01, struct holdfast_seal)
+#define HOLDFAST_IOC_UNSEAL        _IOWR(HOLDFAST_IOC_MAGIC, 0x02, struct holdfast_seal)
+#define HOLDFAST_IOC_PIN           _IOWR(HOLDFAST_IOC_MAGIC, 0x03, struct holdfast_seal)
+#define HOLDFAST_IOC_UNPIN         _IOWR(HOLDFAST_IOC_MAGIC, 0x04, struct holdfast_seal)
+#define HOLDFAST_IOC_PREPARE       _IOWR(HOLDFAST_IOC_MAGIC, 0x05, struct holdfast_prepare)
+#define HOLDFAST_IOC_LAYOUT_GET    _IOWR(HOLDFAST_IOC_MAGIC, 0x06, struct holdfast_layout)
+#define HOLDFAST_IOC_LAYOUT_RETURN _IOWR(HOLDFAST_IOC_MAGIC, 0x07, struct holdfast_layout)
+#define HOLDFAST_IOC_RECALL_STATUS _IOWR(HOLDFAST_IOC_MAGIC, 0x08, struct holdfast_recall_status)
+#define HOLDFAST_IOC_HOLDERS       _IOWR(HOLDFAST_IOC_MAGIC, 0x09, struct holdfast_json)
+#define HOLDFAST_IOC_MAP           _IOWR(HOLDFAST_IOC_MAGIC, 0x0a, struct holdfast_map)
+#define HOLDFAST_IOC_SEALS         _IOWR(HOLDFAST_IOC_MAGIC, 0x0b, struct holdfast_json)
+#define HOLDFAST_IOC_REVOKE        _IOWR(HOLDFAST_IOC_MAGIC, 0x0c, struct holdfast_revoke)
+#define HOLDFAST_IOC_SYNC          _IOWR(HOLDFAST_IOC_MAGIC, 0x0d, struct holdfast_sync)
+#define HOLDFAST_IOC_REMOUNT       _IOWR(HOLDFAST_IOC_MAGIC, 0x0e, struct holdfast_remount)
+#define HOLDFAST_IOC_INFO          _IOWR(HOLDFAST_IOC_MAGIC, 0x0f, struct holdfast_json)
+
+#endif
