@@ -17,6 +17,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 /* CRC-32C (Castagnoli) of `length` bytes, continuing from `crc` (0 to start). */
@@ -39,6 +40,9 @@ static inline int holdfast_ofd_lock(int fd, short type, int64_t start, int64_t l
   struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length, .l_pid = 0};
   return fcntl(fd, F_OFD_SETLK, &lock);
 }
+
+/* umount2(2): glibc's <sys/mount.h> cannot be included beside <linux/fs.h>. */
+static inline int holdfast_umount(const char *path, int flags) { return (int)syscall(SYS_umount2, path, flags); }
 
 static inline int holdfast_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 
