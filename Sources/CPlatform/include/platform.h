@@ -8,12 +8,22 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+/* Swift's own module of glibc is compiled without _GNU_SOURCE and calls fd_set's member __fds_bits; with it the
+ * member is fds_bits, and an import of both modules fails on the difference. Get the former. */
+#include <features.h>
+#pragma push_macro("__USE_XOPEN")
+#undef __USE_XOPEN
+#include <sys/select.h>
+#pragma pop_macro("__USE_XOPEN")
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
