@@ -39,8 +39,8 @@ let package = Package(
     library(
       "HoldfastSimulation",
       [
-        "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore",
-        "HoldfastCheck", "HoldfastClient",
+        "CPlatform", "CHoldfast", "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal",
+        "HoldfastStore", "HoldfastCheck", "HoldfastClient",
       ]),
     library(
       "HoldfastFuse",
@@ -55,5 +55,8 @@ let package = Package(
     tests(
       "HoldfastCommandTests",
       ["HoldfastCommand", "HoldfastClient", "HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
+    tests(
+      "HoldfastSimulationTests",
+      ["HoldfastSimulation", "HoldfastStore", "HoldfastCheck", "HoldfastDevice", "HoldfastFormat", "HoldfastBase"]),
   ]
 )
