@@ -55,5 +55,6 @@ let package = Package(
     tests(
       "HoldfastCommandTests",
       ["HoldfastCommand", "HoldfastClient", "HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
+    tests("HoldfastSealTests", ["CPlatform", "HoldfastBase", "HoldfastSeal"]),
   ]
 )
