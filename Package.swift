@@ -53,10 +53,11 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: strict),
     tests(
-      "HoldfastCommandTests",
-      ["HoldfastCommand", "HoldfastClient", "HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
-    tests(
       "HoldfastSimulationTests",
       ["HoldfastSimulation", "HoldfastStore", "HoldfastCheck", "HoldfastDevice", "HoldfastFormat", "HoldfastBase"]),
+    tests(
+      "HoldfastCommandTests",
+      ["HoldfastCommand", "HoldfastClient", "HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
+    tests("HoldfastSealTests", ["CPlatform", "HoldfastBase", "HoldfastSeal"]),
   ]
 )
