@@ -45,9 +45,7 @@ extension ModelFilesystem {
     case .rename(let from, let to, let flags): rename(from, to, exchange: flags == 2)
     case .setMode, .setXattr, .removeXattr: commitAttribute(operation)
     case .seal, .unseal, .sealNamed, .unsealNamed, .sealProcess, .endProcess, .holderExit: commitSeal(operation)
-    case .sync(let slot, _):
-      if let handle = handle(slot) { becameDurable(handle.node) }
-    case .syncAll: allDurable()
+    case .sync, .syncAll: allDurable()
     default: commitContent(operation, outcome)
     }
   }

@@ -15,8 +15,7 @@ extension ModelFilesystem {
     case .create(let at, _, _), .makeDirectory(let at, _), .symlink(let at, _, _):
       let found = directory(at.directory).flatMap { observed.nodes[$0]?.entries[at.name] }
       value = found.flatMap { metadata.nodes[$0] == nil ? $0 : nil } ?? UInt64.max
-    case .sync, .syncAll, .seal, .sealNamed, .sealProcess, .unseal, .endProcess, .holderExit: return
-    case .unsealNamed: noteReleases(by: operation)
+    case .sync, .syncAll, .seal, .sealNamed, .sealProcess, .unseal, .unsealNamed, .endProcess, .holderExit: return
     case .open(_, _, let access) where !access.contains(.truncate): return
     default: break
     }
@@ -66,38 +65,20 @@ extension ModelFilesystem {
       if let id = directories[slot], observed.nodes[id]?.kind != .directory { directories[slot] = nil }
     }
     endTemporarySeals()
+    doomedSeals = [:]
     for id in Array(seals.keys) where observed.nodes[id] == nil { seals[id] = nil }
     if history != nil { history = ModelHistory(durable: observed) }
   }
 
-  /// Persistent requests that the operation ends: until the next durable point a crash may bring them back.
-  func noteReleases(by operation: Operation) {
-    let id: NodeID
-    let identity: (ModelSeal) -> Bool
-    switch operation {
-    case .unsealNamed(let slot, let user, let name), .sealNamed(let slot, let user, let name, _):
-      guard let handle = handle(slot) else { return }
-      id = handle.node
-      identity = { $0.isOf(user: Names.user(user), name: name) }
-    case .sealProcess(let slot, let name, _, _):
-      guard let handle = handle(slot) else { return }
-      id = handle.node
-      identity = { $0.isOf(user: 0, name: name) }
-    default: return
-    }
-    for seal in seals[id] ?? [] where identity(seal) {
-      if case .persistent = seal.holder { releasedPersistent[id, default: []].append(seal) }
-    }
-  }
-
   /// Holds the persistent requests a crash left against those that must and may be there, and takes them over.
   func adoptPersistent(_ found: [ModelSeal], of id: NodeID, inFlight: Operation?) -> StressFailure? {
-    let standing = (seals[id] ?? []).filter { if case .persistent = $0.holder { true } else { false } }
-    let released = releasedPersistent[id] ?? []
-    for seal in standing where !found.contains(seal) && !released.contains(seal) && !Self.ends(inFlight, seal) {
+    let standing = (seals[id] ?? doomedSeals[id] ?? []).filter {
+      if case .persistent = $0.holder { true } else { false }
+    }
+    for seal in standing where !found.contains(seal) && !Self.ends(inFlight, seal) {
       return StressFailure(.seal, "inode \(id): the persistent request \(seal) did not survive")
     }
-    for seal in found where !standing.contains(seal) && !released.contains(seal) && !Self.takes(inFlight, seal) {
+    for seal in found where !standing.contains(seal) && !Self.takes(inFlight, seal) {
       return StressFailure(.seal, "inode \(id): the persistent request \(seal) came from nowhere")
     }
     seals[id] = found.isEmpty ? nil : found

@@ -96,21 +96,15 @@ extension ModelFilesystem {
       for id in Array(seals.keys) {
         endSeals(of: id) { if case .process(process, _) = $0.holder { true } else { false } }
       }
-    case .holderExit(let at, _, _):
-      if case .found(let id) = lookup(at) { becameDurable(id) }
+    case .holderExit: allDurable()
     default: break
     }
   }
 
   private func take(_ seal: ModelSeal, on id: NodeID, replacing isSame: (ModelSeal) -> Bool) {
-    becameDurable(id)
+    // Everything is durable before a grant (rule 4).
+    allDurable()
     seals[id, default: []].removeAll(where: isSame)
     seals[id, default: []].append(seal)
-  }
-
-  /// A file was synced: its bytes and all metadata survive a crash.
-  func becameDurable(_ id: NodeID) {
-    metadataDurable()
-    contents[id]?.synced()
   }
 }

@@ -72,8 +72,8 @@ public final class ModelFilesystem {
   var handles: [ModelHandle?] = Array(repeating: nil, count: handleSlots)
   var directories: [NodeID?] = Array(repeating: nil, count: directorySlots)
   var seals: [NodeID: [ModelSeal]] = [:]
-  /// Persistent requests released since the last durable point.
-  var releasedPersistent: [NodeID: [ModelSeal]] = [:]
+  /// Persistent requests of files that went away since the last durable point: a crash may bring them back.
+  var doomedSeals: [NodeID: [ModelSeal]] = [:]
   /// Nil when no crash can come.
   var history: ModelHistory?
   private var nextSerial = 1
@@ -160,22 +160,17 @@ public final class ModelFilesystem {
     guard let node = metadata.nodes[id], node.links == 0, node.kind != .directory,
       !handles.contains(where: { $0?.node == id })
     else { return }
+    if history != nil { doomedSeals[id] = seals[id] }
     seals[id] = nil
     apply(.drop(id))
   }
 
-  /// Everything so far survives a crash.
+  /// Everything so far survives a crash: commits are for the whole volume.
   func allDurable() {
-    metadataDurable()
-    guard history != nil else { return }
-    for content in contents.values { content.synced() }
-  }
-
-  /// The metadata so far survives a crash.
-  func metadataDurable() {
     guard let gone = history?.makeDurable() else { return }
-    releasedPersistent.removeAll(keepingCapacity: true)
     for id in gone { contents[id] = nil }
+    for content in contents.values { content.synced() }
+    doomedSeals.removeAll(keepingCapacity: true)
   }
 
   func endOperation() { history?.endOperation() }

@@ -3,23 +3,6 @@
 
 import Glibc
 
-/// A piece of an extent map, as any target reports it. Bytes.
-public struct MapExtent: Equatable, Sendable {
-  public var logical: UInt64
-  public var physical: UInt64
-  public var length: UInt64
-  /// Mapped and written and not shared: bytes in it can be overwritten in place.
-  public var isPlain: Bool
-  public init(logical: UInt64, physical: UInt64, length: UInt64, isPlain: Bool) {
-    self.logical = logical
-    self.physical = physical
-    self.length = length
-    self.isPlain = isPlain
-  }
-}
-
-public typealias ObservedMap = [MapExtent]
-
 /// A standing request of the model.
 public struct ModelSeal: Equatable, Sendable {
   public enum Holder: Equatable, Sendable {
@@ -51,7 +34,7 @@ enum TruthTable {
   /// How many of `range`'s bytes, from its start on, lie in mapped, written, unshared blocks.
   static func plainPrefix(_ map: ObservedMap, _ range: Range<UInt64>) -> UInt64 {
     var at = range.lowerBound
-    for extent in map where extent.logical + extent.length > at {
+    for extent in map.extents where extent.logical + extent.length > at {
       if extent.logical > at || !extent.isPlain || at >= range.upperBound { break }
       at = extent.logical + extent.length
     }
@@ -61,7 +44,7 @@ enum TruthTable {
   /// Whether every block that holds a byte of `range` is mapped, written or not.
   static func isMapped(_ map: ObservedMap, _ range: Range<UInt64>) -> Bool {
     var at = range.lowerBound / blockBytes * blockBytes
-    for extent in map where extent.logical + extent.length > at {
+    for extent in map.extents where extent.logical + extent.length > at {
       if extent.logical > at || at >= range.upperBound { break }
       at = extent.logical + extent.length
     }

@@ -28,14 +28,15 @@ protocol StressTarget: AnyObject {
   /// Performs `operation`. The model is in the state before it.
   func perform(_ operation: Operation, _ model: ModelFilesystem) -> Outcome
 
-  /// Error numbers this target may answer `operation` with whatever the model says; nothing was changed then.
-  func tolerated(_ operation: Operation, _ model: ModelFilesystem) -> ErrnoSet
+  /// Whether this target may answer so whatever the model says; nothing was changed then.
+  func tolerates(_ operation: Operation, _ outcome: Outcome, _ model: ModelFilesystem) -> Bool
 
   /// The extent map of a file; nil when the target cannot tell.
   func map(of node: NodeID, _ model: ModelFilesystem) -> ObservedMap?
 
-  /// Standing requests of a file; nil when the target cannot tell.
-  func sealCount(of node: NodeID, _ model: ModelFilesystem) -> Int?
+  /// Standing requests of a file; nil when the target cannot tell. Where releases are asynchronous, it waits a
+  /// while for the expected number.
+  func sealCount(of node: NodeID, expecting expected: Int, _ model: ModelFilesystem) -> Int?
 
   /// Persistent requests of a file, as user and name number.
   func persistentSeals(of node: NodeID, _ model: ModelFilesystem) -> [ModelSeal]
