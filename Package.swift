@@ -31,7 +31,7 @@ let package = Package(
     library("HoldfastBase", ["CPlatform"]),
     library("HoldfastFormat", ["HoldfastBase", "CXXHash"]),
     library("HoldfastDevice", ["HoldfastBase", "CPlatform"]),
-    library("HoldfastSeal", ["HoldfastBase"]),
+    library("HoldfastSeal", ["HoldfastBase", "CPlatform"]),
     library("HoldfastStore", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal"]),
     library("HoldfastCheck", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
     library("HoldfastClient", ["CPlatform", "CHoldfast", "HoldfastBase"]),

@@ -8,15 +8,26 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+/* Swift's own module of glibc is compiled without _GNU_SOURCE and calls fd_set's member __fds_bits; with it the
+ * member is fds_bits, and an import of both modules fails on the difference. Get the former. */
+#include <features.h>
+#pragma push_macro("__USE_XOPEN")
+#undef __USE_XOPEN
+#include <sys/select.h>
+#pragma pop_macro("__USE_XOPEN")
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 /* CRC-32C (Castagnoli) of `length` bytes, continuing from `crc` (0 to start). */
@@ -39,6 +50,9 @@ static inline int holdfast_ofd_lock(int fd, short type, int64_t start, int64_t l
   struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length, .l_pid = 0};
   return fcntl(fd, F_OFD_SETLK, &lock);
 }
+
+/* umount2(2): glibc's <sys/mount.h> cannot be included beside <linux/fs.h>. */
+static inline int holdfast_umount(const char *path, int flags) { return (int)syscall(SYS_umount2, path, flags); }
 
 static inline int holdfast_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 

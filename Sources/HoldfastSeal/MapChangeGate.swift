@@ -1,0 +1,95 @@
+/// The one choke point (rule 1): whoever edits an extent map needs a `MapChangePermit`, and only this file makes
+/// one. The Store's editing functions take it `borrowing`, so a change that forgot to ask does not compile.
+///
+/// The table's lock is a leaf below the inode's map lock. Permits are not counted or returned: the map lock,
+/// which the caller keeps until the change is done, is what keeps a grant from slipping in between.
+
+import HoldfastBase
+
+/// Proof that the gate let this change through.
+public struct MapChangePermit: ~Copyable {
+  public let inode: InodeNumber
+  public let change: MapChange
+
+  fileprivate init(inode: InodeNumber, change: MapChange) {
+    self.inode = inode
+    self.change = change
+  }
+}
+
+extension SealTable {
+  /// Asks for one map change. Without requests on the mount no lock is taken; without requests on the inode it
+  /// is one dictionary look-up; else linear in the inode's requests.
+  /// - Precondition: the caller holds the inode's map lock exclusively until it is done with the permit.
+  /// - Throws: `.sealed` with one of those in the way; it is counted and remembered, and for a background actor
+  ///   it means skip. `.recallInFlight` when a holder must be recalled first.
+  public func authorize(_ change: MapChange, inode: InodeNumber, by actor: Actor) throws(FSError) -> MapChangePermit {
+    if standingCount.load(ordering: .acquiring) == 0 { return MapChangePermit(inode: inode, change: change) }
+    try withState { (state: inout State) throws(FSError) in
+      switch state.judge(change, inode: inode, by: actor) {
+      case .clear: return
+      case .refused(let slot):
+        let refusal = state.refusal(by: slot)
+        state.refusals.add(
+          RefusalRecord(
+            refusal: refusal, change: change, actor: actor, refusedAt: Clocks.monotonicNanoseconds()))
+        throw .sealed(refusal)
+      case .mustRecall: throw .recallInFlight
+      case .endsOwn(let slots): _ = state.index.remove(all: slots)
+      }
+    }
+    return MapChangePermit(inode: inode, change: change)
+  }
+
+  /// Who would refuse this change; nothing is counted. For early checks: only `authorize` is proof.
+  public func conflict(_ change: MapChange, inode: InodeNumber, by actor: Actor) -> FSError.Refusal? {
+    if standingCount.load(ordering: .acquiring) == 0 { return nil }
+    return withState { state in
+      guard case .refused(let slot) = state.judge(change, inode: inode, by: actor) else { return nil }
+      return state.refusal(by: slot)
+    }
+  }
+
+  /// Every request this change would meet, for `holdfast why`.
+  public func obstacles(to change: MapChange, inode: InodeNumber, by actor: Actor) -> [RequestInfo] {
+    let now = Clocks.monotonicNanoseconds()
+    return withState { state in
+      state.index.slots(of: inode)
+        .filter { ConflictRule.judge(change, against: state.index.claim($0), by: actor) != .none }
+        .map { RequestInfo(state.index[$0], now: now) }
+    }
+  }
+}
+
+extension SealTable.State {
+  enum Outcome: Equatable {
+    case clear
+    case refused(RequestIndex.Slot)
+    case mustRecall
+    /// The change may go on, and these requests of the actor's own end (row 26).
+    case endsOwn([RequestIndex.Slot])
+  }
+
+  /// The verdicts of all the inode's requests in one: a hard request in the way refuses at once and recalls
+  /// nobody.
+  fileprivate func judge(_ change: MapChange, inode: InodeNumber, by actor: Actor) -> Outcome {
+    var mustRecall = false
+    var own: [RequestIndex.Slot] = []
+    for slot in index.slots(of: inode) {
+      switch ConflictRule.judge(change, against: index.claim(slot), by: actor) {
+      case .none: break
+      case .refuse: return .refused(slot)
+      case .recall: mustRecall = true
+      case .endOwn: own.append(slot)
+      }
+    }
+    return mustRecall ? .mustRecall : own.isEmpty ? .clear : .endsOwn(own)
+  }
+
+  fileprivate func refusal(by slot: RequestIndex.Slot) -> FSError.Refusal {
+    let standing = index[slot]
+    return FSError.Refusal(
+      inode: standing.inode, requestName: standing.request.name, uid: standing.request.uid,
+      pid: standing.request.holderPid)
+  }
+}

@@ -1,0 +1,70 @@
+/// What /proc tells of a process: its name, its thread group, whether it administers. Reads files, so never
+/// under a lock and off the reply path where the answer can wait. No state.
+
+import CPlatform
+import Glibc
+import HoldfastBase
+
+public enum ProcessInfo {
+  /// CAP_LINUX_IMMUTABLE of capabilities(7).
+  private static let linuxImmutable: UInt64 = 1 << 9
+
+  /// The command's name (/proc/PID/comm, at most 15 bytes); "" when there is no such process.
+  public static func command(of pid: Int32) -> String {
+    guard pid > 0, let bytes = read("/proc/\(pid)/comm") else { return "" }
+    return String(decoding: bytes.last == UInt8(ascii: "\n") ? bytes.dropLast() : bytes[...], as: UTF8.self)
+  }
+
+  /// The process a thread belongs to: FUSE tells thread ids. nil when there is no such thread.
+  public static func process(ofThread tid: Int32) -> Int32? {
+    guard tid > 0, let status = read("/proc/\(tid)/status"), let text = field("Tgid:", of: status) else { return nil }
+    return Int32(text)
+  }
+
+  /// Rule 9: uid 0, or CAP_LINUX_IMMUTABLE in the daemon's own user namespace; a capability inside an
+  /// unprivileged namespace does not count. `pid` may be a thread's.
+  public static func isAdministrator(pid: Int32, uid: UInt32) -> Bool {
+    if uid == 0 { return true }
+    guard pid > 0, let status = read("/proc/\(pid)/status"), let text = field("CapEff:", of: status),
+      let capabilities = UInt64(text, radix: 16), capabilities & linuxImmutable != 0,
+      let ours = userNamespace("self"), let theirs = userNamespace(String(pid))
+    else { return false }
+    return ours == theirs
+  }
+
+  private static func userNamespace(_ process: String) -> [UInt8]? {
+    var target = [UInt8](repeating: 0, count: 64)
+    let count = target.withUnsafeMutableBytes {
+      readlink("/proc/\(process)/ns/user", $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count)
+    }
+    return count > 0 ? Array(target[..<count]) : nil
+  }
+
+  /// The first word after `name` at the start of a line.
+  private static func field(_ name: StaticString, of status: [UInt8]) -> String? {
+    let key = UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount)
+    for line in status.split(separator: UInt8(ascii: "\n")) where line.starts(with: key) {
+      let isBlank = { (byte: UInt8) in byte == UInt8(ascii: "\t") || byte == UInt8(ascii: " ") }
+      return String(decoding: line.dropFirst(key.count).drop(while: isBlank).prefix { !isBlank($0) }, as: UTF8.self)
+    }
+    return nil
+  }
+
+  /// The start of a small file: `status` is below 4 KiB up to its supplementary groups, which come after what
+  /// is asked for here, except capabilities; 64 KiB hold all of it for any number of groups in use.
+  private static func read(_ path: String) -> [UInt8]? {
+    let fd = holdfast_open(path, O_RDONLY | O_CLOEXEC, 0)
+    guard fd >= 0 else { return nil }
+    defer { close(fd) }
+    var bytes = [UInt8](repeating: 0, count: 65536)
+    var filled = 0
+    while filled < bytes.count {
+      let count = bytes.withUnsafeMutableBytes { Glibc.read(fd, $0.baseAddress! + filled, $0.count - filled) }
+      if count < 0, errno == EINTR { continue }
+      guard count >= 0 else { return nil }
+      if count == 0 { break }
+      filled += count
+    }
+    return Array(bytes[..<filled])
+  }
+}

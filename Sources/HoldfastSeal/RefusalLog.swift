@@ -1,0 +1,78 @@
+/// What the gate refused: counters for `holdfast.stats`, and the last refusals for whoever asks why (rule 8).
+/// Part of SealTable's state; bounded.
+
+import HoldfastBase
+
+/// A refused change.
+public struct RefusalRecord: Equatable, Sendable {
+  public var refusal: FSError.Refusal
+  public var change: MapChange
+  public var actor: Actor
+  /// CLOCK_MONOTONIC, nanoseconds.
+  public var refusedAt: Int64
+}
+
+/// Totals since mount.
+public struct RefusalCounters: Equatable, Sendable {
+  private var refused = [UInt64](repeating: 0, count: MapChange.Kind.allCases.count)
+  /// Background changes that were skipped (row 16) or wait (row 17).
+  public internal(set) var skipped: UInt64 = 0
+
+  /// Refused to callers.
+  public func count(of kind: MapChange.Kind) -> UInt64 { refused[kind.index] }
+  public var total: UInt64 { refused.reduce(0, +) }
+
+  mutating func add(_ kind: MapChange.Kind) { refused[kind.index] += 1 }
+
+  /// Writes an object: one member per kind of change, and `skipped`.
+  public func write(to json: inout JSONWriter) {
+    json.beginObject()
+    for kind in MapChange.Kind.allCases { json.member(kind.rawValue, count(of: kind)) }
+    json.member("skipped", skipped)
+    json.endObject()
+  }
+}
+
+struct RefusalLog {
+  /// Enough for `why` right after the fact on a busy mount; 64 KiB at most.
+  static let capacity = 256
+
+  private(set) var counters = RefusalCounters()
+  /// A ring; `next` is the oldest once it is full.
+  private var ring: [RefusalRecord] = []
+  private var next = 0
+
+  mutating func add(_ record: RefusalRecord) {
+    if record.actor.background || record.change.kind == .reclaim {
+      counters.skipped += 1
+      return
+    }
+    counters.add(record.change.kind)
+    if ring.count < Self.capacity { ring.append(record) } else { ring[next] = record }
+    next = (next + 1) % Self.capacity
+  }
+
+  func last(of inode: InodeNumber) -> RefusalRecord? {
+    for age in 1...Self.capacity {
+      let index = (next - age + Self.capacity) % Self.capacity
+      guard index < ring.count else { return nil }
+      if ring[index].refusal.inode == inode { return ring[index] }
+    }
+    return nil
+  }
+}
+
+extension MapChange.Kind {
+  fileprivate var index: Int {
+    switch self {
+    case .fill: 0
+    case .grow: 1
+    case .truncate: 2
+    case .punch: 3
+    case .shift: 4
+    case .share: 5
+    case .relocate: 6
+    case .reclaim: 7
+    }
+  }
+}

@@ -1,0 +1,127 @@
+/// Taking, replacing and releasing requests, and the right to (rules 2, 9, 10; rows 20–25).
+
+import HoldfastBase
+
+/// What a taker gets.
+public struct SealGrant: Equatable, Sendable {
+  /// Of this taking; never reused on a mount.
+  public var id: UInt64
+  /// Standing requests of the file, this one included.
+  public var sealCount: Int
+  /// Of the map, as passed in.
+  public var generation: UInt64
+  /// The request this one took the place of.
+  public var replaced: RequestInfo?
+}
+
+extension SealTable {
+  /// Rule 9, row 22: whether this caller may take requests on this file.
+  /// - Throws: `.notPermitted`.
+  public func checkRight(
+    taker: Credentials, isAdministrator: Bool, fileOwner: UInt32, holdsWriteHandle: Bool
+  ) throws(FSError) {
+    if isAdministrator { return }
+    let allowed =
+      switch options.policy {
+      case .admin: false
+      case .owner: taker.uid == fileOwner
+      case .writer: taker.uid == fileOwner || holdsWriteHandle
+      }
+    guard allowed else { throw .notPermitted }
+  }
+
+  /// Adds a request, or replaces the one of its identity atomically (rule 10): at no moment does neither stand.
+  /// Requests of others are no obstacle (row 20).
+  /// - Precondition: the caller holds the inode's map lock exclusively, has verified the map and made metadata
+  ///   durable, and has checked the right.
+  /// - Throws: `.invalid` for a bad name, `.stale` for a revoked handle (row 28), `.unsupported` for pins and
+  ///   breakable requests, `.recallInFlight` (row 21), `.exists` with `createOnly`, `.quotaExceeded` (row 23).
+  @discardableResult
+  public func insert(
+    _ request: SealRequest, inode: InodeNumber, createOnly: Bool, generation: UInt64
+  ) throws(FSError) -> SealGrant {
+    var notify: (@Sendable () -> Void)?
+    let grant = try withState { (state: inout State) throws(FSError) -> SealGrant in
+      try state.check(request, inode: inode, createOnly: createOnly)
+      var replaced: RequestInfo?
+      if let slot = state.index.slot(request.identity, inode) {
+        replaced = RequestInfo(state.index.remove(slot), now: Clocks.monotonicNanoseconds())
+      }
+      let slot = state.index.add(request, inode: inode, generation: generation)
+      let id = state.index[slot].id
+      if state.schedule(slot: slot, id: id, deadline: request.deadline) { notify = state.onEarlierDeadline }
+      return SealGrant(
+        id: id, sealCount: state.index.count(of: inode), generation: generation, replaced: replaced)
+    }
+    notify?()
+    return grant
+  }
+
+  /// Whether `insert` would refuse now, before the caller does costly work. Only `insert` is proof.
+  public func precheck(_ request: SealRequest, inode: InodeNumber, createOnly: Bool) throws(FSError) {
+    try withState { (state: inout State) throws(FSError) in
+      try state.check(request, inode: inode, createOnly: createOnly)
+    }
+  }
+
+  /// Rows 24, 25. `caller` matters for named requests only: who has a handle may release what is bound to it.
+  /// - Throws: `.noData` when nobody's request of that name stands on the file; `.notPermitted` when one does but
+  ///   is somebody else's, for administrators too (rule 2: they revoke); `.stale` when a revoke took it.
+  @discardableResult
+  public func release(
+    _ identity: RequestIdentity, inode: InodeNumber, by caller: Credentials
+  ) throws(FSError) -> RequestInfo {
+    let now = Clocks.monotonicNanoseconds()
+    return try withState { (state: inout State) throws(FSError) -> RequestInfo in
+      if let slot = state.index.slot(identity, inode) {
+        if case .named(let uid, _) = identity, uid != caller.uid { throw .notPermitted }
+        return RequestInfo(state.index.remove(slot), now: now)
+      }
+      if case .handle(let handle, _) = identity, state.staleHandles.contains(handle) { throw .stale }
+      let isSomebodyElses = state.index.slots(of: inode).contains {
+        state.index[$0].request.name == identity.name
+      }
+      throw isSomebodyElses ? .notPermitted : .noData
+    }
+  }
+}
+
+extension SealTable.State {
+  /// Everything that can refuse an insertion.
+  fileprivate func check(_ request: SealRequest, inode: InodeNumber, createOnly: Bool) throws(FSError) {
+    guard SealName.isValidOrDefault(request.name) else { throw .invalid(.sealSpecification) }
+    if case .handle(let handle) = request.lifetime, staleHandles.contains(handle) { throw .stale }
+    let isWholeAndHard = request.kind == .hard && request.scope == .wholeFile
+    guard isWholeAndHard || acceptsPinsAndBreakables else { throw .unsupported }
+    if recalls.contains(inode) { throw .recallInFlight }
+    let replaced = index.slot(request.identity, inode).map { index[$0].request }
+    if createOnly, replaced != nil { throw .exists }
+    try checkQuota(request, replacing: replaced)
+  }
+
+  private func checkQuota(_ request: SealRequest, replacing replaced: SealRequest?) throws(FSError) {
+    if request.uid == 0 { return }
+    var usage = index.usage(of: request.uid)
+    // A request bound to a handle may be replaced by another user holding that handle.
+    if let replaced, replaced.uid == request.uid {
+      usage.requests -= 1
+      usage.pinnedBytes -= replaced.pinnedBytes
+    }
+    let (bytes, overflowed) = usage.pinnedBytes.addingReportingOverflow(request.pinnedBytes)
+    guard usage.requests < options.limits.requests, !overflowed, bytes <= options.limits.pinnedBytes else {
+      throw .quotaExceeded
+    }
+  }
+
+  /// Notes a deadline; true when it is now the nearest.
+  fileprivate mutating func schedule(slot: RequestIndex.Slot, id: UInt64, deadline: Int64?) -> Bool {
+    guard let deadline else { return false }
+    if deadlines.count > 64, deadlines.count > 2 * index.count {
+      let index = self.index
+      deadlines.compact { index.standing(at: $0.slot, id: $0.id) != nil }
+    }
+    let isNearest = deadlines.first.map { deadline < $0.deadline } ?? true
+    deadlines.insert(DeadlineHeap.Entry(deadline: deadline, slot: slot, id: id))
+    return isNearest
+  }
+}

@@ -1,0 +1,97 @@
+/// How requests end without their holder asking: its handle's last close, its process's end (row 27), a ttl, an
+/// inode's eviction, an administrator's revoke (row 28).
+
+import HoldfastBase
+
+/// Which requests a revoke takes. Conditions given must all hold; none given means every request of the mount.
+public struct RevokeSelection: Equatable, Sendable {
+  public var inode: InodeNumber?
+  public var name: String?
+  /// The holder's process: the one the request is bound to, else its taker.
+  public var pid: Int32?
+
+  public init(inode: InodeNumber? = nil, name: String? = nil, pid: Int32? = nil) {
+    self.inode = inode
+    self.name = name
+    self.pid = pid
+  }
+
+  public static let all = RevokeSelection()
+
+  func includes(_ standing: RequestIndex.Standing) -> Bool {
+    (inode == nil || standing.inode == inode) && (name == nil || standing.request.name == name)
+      && (pid == nil || standing.request.holderPid == pid)
+  }
+}
+
+extension SealTable {
+  /// Row 27: RELEASE of a handle. All its requests go, and its staleness is forgotten.
+  public func handleClosed(_ handle: UInt64) {
+    withState { state in
+      state.staleHandles.remove(handle)
+      _ = state.index.remove(all: state.index.slots(ofHandle: handle))
+    }
+  }
+
+  /// Row 27: every request bound to this process goes.
+  public func processDied(_ pid: Int32) {
+    withState { state in _ = state.index.remove(all: state.index.slots(ofProcess: pid)) }
+  }
+
+  /// Every request of an inode that is no more.
+  public func inodeEvicted(_ inode: InodeNumber) {
+    if standingCount.load(ordering: .acquiring) == 0 { return }
+    withState { state in
+      state.recalls.remove(inode)
+      _ = state.index.remove(all: state.index.slots(of: inode))
+    }
+  }
+
+  /// Row 28, for administrators (the caller has checked). Handles that lose a request become stale. The caller
+  /// drops the records of persistent ones among the result.
+  @discardableResult
+  public func revoke(_ selection: RevokeSelection) -> [RequestInfo] {
+    let now = Clocks.monotonicNanoseconds()
+    let (revoked, callback) = withState { state in
+      let candidates = selection.inode.map { state.index.slots(of: $0) } ?? state.index.allSlots()
+      let slots = candidates.filter { selection.includes(state.index[$0]) }
+      for slot in slots {
+        if case .handle(let handle) = state.index[slot].request.lifetime { state.staleHandles.insert(handle) }
+      }
+      return (state.index.remove(all: slots).map { RequestInfo($0, now: now) }, state.onWithdrawal)
+    }
+    Self.announce(revoked, to: callback)
+    return revoked
+  }
+
+  /// Whether a revoke took a request from this handle since it was opened: seal and layout ioctls on it answer
+  /// ESTALE until it is closed.
+  public func isStale(_ handle: UInt64) -> Bool { withState { $0.staleHandles.contains(handle) } }
+
+  /// Ends requests whose ttl has run out.
+  /// - Returns: the nearest deadline left.
+  @discardableResult
+  public func releaseExpired(now: Int64 = Clocks.monotonicNanoseconds()) -> Int64? {
+    let (expired, next, onWithdrawal, onExpiry) = withState { state in
+      var slots: [RequestIndex.Slot] = []
+      while let entry = state.deadlines.first {
+        let isLive = state.index.standing(at: entry.slot, id: entry.id) != nil
+        if isLive, entry.deadline > now { break }
+        state.deadlines.removeFirst()
+        if isLive { slots.append(entry.slot) }
+      }
+      let expired = state.index.remove(all: slots).map { RequestInfo($0, now: now) }
+      return (expired, state.deadlines.first?.deadline, state.onWithdrawal, state.onExpiry)
+    }
+    if !expired.isEmpty {
+      Self.announce(expired, to: onWithdrawal)
+      onExpiry?(expired)
+    }
+    return next
+  }
+
+  private static func announce(_ withdrawn: [RequestInfo], to callback: (@Sendable (InodeNumber) -> Void)?) {
+    guard let callback else { return }
+    for inode in Set(withdrawn.map(\.inode)).sorted() { callback(inode) }
+  }
+}

@@ -1,0 +1,80 @@
+/// Every standing request of a mount. This file owns the state and its lock; what is done with it is beside it:
+///
+/// - `MapChangeGate.swift`: may this map change happen (the choke point, rule 1)
+/// - `SealTable+Requests.swift`: taking, replacing, releasing, rights
+/// - `SealTable+Withdrawal.swift`: close, exit, ttl, eviction, revoke
+/// - `SealTable+Queries.swift`: counts, listings, refusals
+///
+/// Lock: `lock`, a leaf. It is held for memory operations only: nothing is called out to, waited for, read or
+/// written under it; callbacks run after it is released. Callers hold an inode's map lock, or nothing.
+///
+/// Ordering: requests of an inode are inserted under its map lock, held exclusively, and so are its map changes
+/// judged. A change therefore sees every request granted before it. Requests leave without the map lock: that
+/// only ever allows more.
+///
+/// A crash leaves nothing: what is persistent is the Store's records, inserted again at mount.
+
+import HoldfastBase
+import Synchronization
+
+public final class SealTable: @unchecked Sendable {
+  /// All that the lock guards.
+  struct State {
+    var options: SealOptions
+    var index = RequestIndex()
+    var deadlines = DeadlineHeap()
+    var refusals = RefusalLog()
+    /// Open handles that lost a request to a revoke (row 28).
+    var staleHandles: Set<UInt64> = []
+    /// Inodes with a recall in flight (row 21).
+    var recalls: Set<InodeNumber> = []
+    /// Pins and breakable requests need recall and fencing; until those exist they are refused at insertion.
+    var acceptsPinsAndBreakables = false
+    var onWithdrawal: (@Sendable (InodeNumber) -> Void)?
+    var onExpiry: (@Sendable ([RequestInfo]) -> Void)?
+    var onEarlierDeadline: (@Sendable () -> Void)?
+  }
+
+  private let lock = Lock()
+  private var state: State
+  /// `state.index.count`, readable without the lock.
+  let standingCount = Atomic<Int>(0)
+
+  public init(options: SealOptions = SealOptions()) {
+    state = State(options: options)
+  }
+
+  /// Runs `body` on the state, locked.
+  func withState<Result, Failure>(_ body: (inout State) throws(Failure) -> Result) throws(Failure) -> Result {
+    lock.lock()
+    defer {
+      standingCount.store(state.index.count, ordering: .releasing)
+      lock.unlock()
+    }
+    return try body(&state)
+  }
+
+  public var options: SealOptions { withState { $0.options } }
+
+  /// Remount: the new policy and limits hold for requests from now on; what stands stays.
+  public func setOptions(_ options: SealOptions) { withState { $0.options = options } }
+
+  /// Called, with no lock held, when a request was taken from a holder that may still be there (revoke, ttl), so
+  /// that the Store moves the map generation on (rows 28, 29). Once per inode and occasion.
+  public var onWithdrawal: (@Sendable (InodeNumber) -> Void)? {
+    get { withState { $0.onWithdrawal } }
+    set { withState { $0.onWithdrawal = newValue } }
+  }
+
+  /// Called, with no lock held, with requests whose ttl ran out: the Store drops the records of persistent ones.
+  public var onExpiry: (@Sendable ([RequestInfo]) -> Void)? {
+    get { withState { $0.onExpiry } }
+    set { withState { $0.onExpiry = newValue } }
+  }
+
+  /// Called, with no lock held, when the nearest ttl deadline became nearer. ProcessWatcher's.
+  var onEarlierDeadline: (@Sendable () -> Void)? {
+    get { withState { $0.onEarlierDeadline } }
+    set { withState { $0.onEarlierDeadline = newValue } }
+  }
+}
