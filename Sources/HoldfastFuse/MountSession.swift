@@ -23,6 +23,7 @@ final class MountSession: @unchecked Sendable {
   let buffers = TransferBuffers()
   let snapshots = TextSnapshots()
   let capabilities = FileCapabilities()
+  let processWatcher: ProcessWatcher
   let log: SessionLog
   private let optionsLock = Lock()
   private var currentOptions: MountOptions
@@ -32,6 +33,7 @@ final class MountSession: @unchecked Sendable {
     self.image = image
     self.mountPoint = mountPoint
     self.log = log
+    processWatcher = ProcessWatcher(table: store.seals)
     currentOptions = options
   }
 
