@@ -35,6 +35,7 @@ let package = Package(
     library("HoldfastStore", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal"]),
     library("HoldfastCheck", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
     library("HoldfastClient", ["CPlatform", "CHoldfast", "HoldfastBase"]),
+    library("HoldfastCommand", ["CPlatform", "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastClient"]),
     library(
       "HoldfastSimulation",
       [
@@ -47,9 +48,12 @@ let package = Package(
     .executableTarget(
       name: "holdfast",
       dependencies: [
-        "HoldfastFuse", "HoldfastStore", "HoldfastDevice", "HoldfastCheck", "HoldfastClient",
+        "CPlatform", "HoldfastCommand", "HoldfastFuse", "HoldfastStore", "HoldfastDevice", "HoldfastCheck", "HoldfastClient",
         "HoldfastSimulation", "HoldfastFormat", "HoldfastSeal", "HoldfastBase",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: strict),
+    tests(
+      "HoldfastCommandTests",
+      ["HoldfastCommand", "HoldfastClient", "HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
   ]
 )
