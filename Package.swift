@@ -44,7 +44,10 @@ let package = Package(
       ]),
     library(
       "HoldfastFuse",
-      ["CFuse3", "CPlatform", "CHoldfast", "HoldfastBase", "HoldfastSeal", "HoldfastStore", .product(name: "Logging", package: "swift-log")]),
+      [
+        "CFuse3", "CPlatform", "CHoldfast", "HoldfastBase", "HoldfastFormat", "HoldfastSeal", "HoldfastStore",
+        .product(name: "Logging", package: "swift-log"),
+      ]),
     .executableTarget(
       name: "holdfast",
       dependencies: [

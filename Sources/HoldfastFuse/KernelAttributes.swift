@@ -1,6 +1,7 @@
 /// Our attributes in the kernel's terms, and how long it may keep them.
 
 import CFuse3
+import Glibc
 import HoldfastBase
 import HoldfastFormat
 import HoldfastStore
@@ -16,7 +17,7 @@ extension stat {
   init(_ attributes: Attributes) {
     self.init()
     let record = attributes.record
-    st_ino = attributes.inode
+    st_ino = UInt(attributes.inode)
     st_mode = record.mode
     st_nlink = UInt(record.links)
     st_uid = record.uid
@@ -29,6 +30,11 @@ extension stat {
     st_mtim = timespec(record.modified)
     st_ctim = timespec(record.changed)
   }
+}
+
+extension FileType {
+  /// In `st_mode`.
+  var mode: mode_t { mode_t(rawValue) << 12 }
 }
 
 extension timespec {

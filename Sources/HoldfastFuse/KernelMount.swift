@@ -87,12 +87,13 @@ struct KernelMount {
   /// Detaches the mount if what is mounted there is still `device`; what uses it can go on until it closes.
   static func detach(_ mountPoint: String, device: MountTable.Device?) {
     if let device, MountTable.device(mountedOn: mountPoint) != device { return }
-    if umount2(mountPoint, Int32(MNT_DETACH.rawValue)) == 0 || errno != EPERM { return }
-    var arguments: [UnsafeMutablePointer<CChar>?] = ["fusermount3", "-u", "-z", "-q", "--", mountPoint].map { strdup($0) }
+    if holdfast_detach(mountPoint) == 0 || errno != EPERM { return }
+    let words = ["fusermount3", "-u", "-z", "-q", "--", mountPoint]
+    var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
     defer { for argument in arguments { free(argument) } }
     arguments.append(nil)
     var child: pid_t = 0
-    if posix_spawnp(&child, "fusermount3", nil, nil, arguments, environ) == 0 {
+    if posix_spawnp(&child, "fusermount3", nil, nil, arguments, Glibc.environ) == 0 {
       while waitpid(child, nil, 0) < 0, errno == EINTR {}
     }
   }

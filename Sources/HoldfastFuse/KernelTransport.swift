@@ -15,6 +15,7 @@
 /// Offsets are those of <linux/fuse.h>, the kernel's ABI, in the machine's byte order.
 
 import HoldfastBase
+import Synchronization
 
 final class KernelTransport: @unchecked Sendable {
   /// Flags of INIT, both halves.
@@ -52,8 +53,11 @@ final class KernelTransport: @unchecked Sendable {
   private(set) var offered: Features = []
   private(set) var added: Features = []
   private var initUnique: UInt64?
-  /// The kernel has our answer to INIT: the mount works.
-  private(set) var isInitialized = false
+  /// The kernel has our answer to INIT: the mount works. Requests come only after it, so others may read this.
+  var isInitialized: Bool { initializedFlag.load(ordering: .acquiring) }
+  private let initializedFlag = Atomic(false)
+  /// Called once then. To be set before the first request.
+  var onInitialized: () -> Void = {}
 
   /// Rewrites a request of `count` bytes in place; returns its new length.
   func rewriteRequest(_ request: UnsafeMutableRawPointer, count: Int) -> Int {
@@ -78,11 +82,11 @@ final class KernelTransport: @unchecked Sendable {
     return count
   }
 
-  /// Completes the INIT reply, if `header` (16 bytes) and `body` are one.
-  func completeReply(header: UnsafeRawPointer, body: UnsafeMutableRawPointer?, bodyBytes: Int) {
-    guard !isInitialized, let unique = initUnique, header.loadUnaligned(fromByteOffset: 8, as: UInt64.self) == unique
-    else { return }
-    guard header.load(fromByteOffset: 4, as: Int32.self) == 0 else { return }
+  /// Completes the reply to INIT; whether `header` (16 bytes) and `body` are a successful one.
+  func completeReply(header: UnsafeRawPointer, body: UnsafeMutableRawPointer?, bodyBytes: Int) -> Bool {
+    guard let unique = initUnique, header.loadUnaligned(fromByteOffset: 8, as: UInt64.self) == unique,
+      header.load(fromByteOffset: 4, as: Int32.self) == 0
+    else { return false }
     // fuse_init_out: major, minor, max_readahead, flags (12), …, flags2 (32)
     if let body, bodyBytes >= 36 {
       added = offered.intersection(.wanted)
@@ -92,7 +96,13 @@ final class KernelTransport: @unchecked Sendable {
       body.storeBytes(of: body.load(fromByteOffset: 12, as: UInt32.self) | low, toByteOffset: 12, as: UInt32.self)
       body.storeBytes(of: body.load(fromByteOffset: 32, as: UInt32.self) | high, toByteOffset: 32, as: UInt32.self)
     }
-    isInitialized = true
+    return true
+  }
+
+  /// The completed reply has been sent.
+  func initialized() {
+    initializedFlag.store(true, ordering: .releasing)
+    onInitialized()
   }
 
   private func readInit(_ request: UnsafeMutableRawPointer, body: UnsafeMutableRawPointer, bodyBytes: Int) {

@@ -3,6 +3,7 @@
 /// Owns: the collected line, under `lock`. libfuse's log function is one per process.
 
 import CFuse3
+import Glibc
 import HoldfastBase
 
 enum LibfuseMessages {
@@ -13,7 +14,7 @@ enum LibfuseMessages {
     lock.withLock { last = nil }
     fuse_set_log_func { _, format, arguments in
       var line = [CChar](repeating: 0, count: 512)
-      vsnprintf(&line, line.count, format!, arguments)
+      vsnprintf(&line, line.count, format!, arguments!)
       var text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
       while text.last == "\n" { text.removeLast() }
       if text.hasPrefix("fuse: ") { text.removeFirst(6) }

@@ -42,11 +42,6 @@ final class MountSession: @unchecked Sendable {
     set { optionsLock.withLock { currentOptions = newValue } }
   }
 
-  /// The session a request belongs to. The session outlives its requests.
-  static func serving(_ request: fuse_req_t?) -> MountSession {
-    Unmanaged<MountSession>.fromOpaque(fuse_req_userdata(request)).takeUnretainedValue()
-  }
-
   /// The kernel's offers we accept; libfuse's defaults are replaced as a whole.
   ///
   /// Not accepted, each for a reason: WRITEBACK_CACHE (a refusal must reach the writer), ASYNC_DIO (synchronous
@@ -73,4 +68,9 @@ final class MountSession: @unchecked Sendable {
     log.note(error, operation: operation, inode: inode)
     reply.fail(errno: error.errno)
   }
+}
+
+/// The session a request belongs to, for libfuse's callbacks; it outlives its requests.
+func serving(_ request: fuse_req_t?) -> MountSession {
+  Unmanaged<MountSession>.fromOpaque(fuse_req_userdata(request)).takeUnretainedValue()
 }

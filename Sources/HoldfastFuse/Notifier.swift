@@ -5,6 +5,7 @@
 /// Owns: the queue, under `lock`. Notifications still queued when the mount ends are dropped.
 
 import CFuse3
+import Glibc
 import HoldfastBase
 
 final class Notifier: @unchecked Sendable {
@@ -69,7 +70,7 @@ final class Notifier: @unchecked Sendable {
       for message in batch {
         switch message {
         case .pages(let inode, let offset, let length):
-          _ = fuse_lowlevel_notify_inval_inode(session, inode, offset, length)
+          _ = fuse_lowlevel_notify_inval_inode(session, inode, off_t(offset), off_t(length))
         case .attributes(let inode):
           _ = fuse_lowlevel_notify_inval_inode(session, inode, -1, 0)
         }

@@ -4,6 +4,7 @@
 /// are looked up after the Store's own walk has ended, so that no lock of the walk is held while it is asked again.
 
 import CFuse3
+import Glibc
 import HoldfastBase
 import HoldfastFormat
 import HoldfastStore
@@ -75,7 +76,7 @@ extension MountSession {
         filled += batch.withName(of: entry) { name in
           fuse_add_direntry_plus(
             nil, buffer.baseAddress!.assumingMemoryBound(to: CChar.self) + filled, size - filled, name, &parameters,
-            off_t(bitPattern: entry.offset))
+            off_t(truncatingIfNeeded: entry.offset))
         }
       }
       for inode in retained { store.retain(inode) }
@@ -97,8 +98,8 @@ extension MountSession {
       } catch .stale {}
     }
     var parameters = fuse_entry_param()
-    parameters.attr.st_ino = entry.inode
-    parameters.attr.st_mode = mode_t(entry.type.rawValue) << 12
+    parameters.attr.st_ino = UInt(entry.inode)
+    parameters.attr.st_mode = entry.type.mode
     return parameters
   }
 }

@@ -80,7 +80,7 @@ extension MountSession {
     let operation: Operation = isUnnamed ? .tmpfile : .create
     counters.count(operation)
     do throws(FSError) {
-      let new = NewInode(mode: mode & 0o7777 | S_IFREG, umask: reply.umask)
+      let new = NewInode(mode: mode & 0o7777 | FileType.regular.mode, umask: reply.umask)
       let attributes =
         isUnnamed
         ? try store.makeUnnamed(new, in: parent, by: reply.caller)

@@ -5,6 +5,7 @@
 /// take the answer.
 
 import CFuse3
+import Glibc
 import HoldfastBase
 import HoldfastFormat
 import HoldfastStore
@@ -26,8 +27,8 @@ extension MountSession {
     }
     operations.mkdir = { request, parent, name, mode in
       serving(request).make(
-        Reply(request), .mkdir, UnsafeRawBufferPointer(cString: name), in: parent, mode: mode & 0o7777 | S_IFDIR,
-        device: 0)
+        Reply(request), .mkdir, UnsafeRawBufferPointer(cString: name), in: parent,
+        mode: mode & 0o7777 | FileType.directory.mode, device: 0)
     }
     operations.unlink = { request, parent, name in
       serving(request).unlink(Reply(request), UnsafeRawBufferPointer(cString: name), in: parent)

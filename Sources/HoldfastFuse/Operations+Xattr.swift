@@ -46,7 +46,7 @@ extension MountSession {
     counters.count(.setxattr)
     do throws(FSError) {
       let mode: XattrMode =
-        flags & Int32(XATTR_CREATE.rawValue) != 0 ? .create : flags & Int32(XATTR_REPLACE.rawValue) != 0 ? .replace : .any
+        flags & holdfast_xattr_create != 0 ? .create : flags & holdfast_xattr_replace != 0 ? .replace : .any
       if let virtual = VirtualAttribute(name) {
         try set(virtual, inode, to: value, mode: mode, by: reply.caller)
       } else {

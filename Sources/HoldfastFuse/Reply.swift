@@ -4,6 +4,7 @@
 /// `Kind` says which answers fit. A value may be kept and answered later from another thread.
 
 import CFuse3
+import Glibc
 import HoldfastBase
 import HoldfastStore
 
@@ -138,9 +139,10 @@ extension Reply where Kind == VolumeStat {
 
 enum Control {}
 extension Reply where Kind == Control {
-  /// `result` is what ioctl(2) returns, or an errno, negative. The structure reaches the caller either way.
-  consuming func send(_ output: UnsafeRawBufferPointer, result: Int32 = 0) {
-    fuse_reply_ioctl(take(), result, output.baseAddress, output.count)
+  /// `result` is what ioctl(2) returns, or an errno, negative. The bytes reach the caller either way.
+  consuming func send(_ output: [UInt8], result: Int32) {
+    let request = take()
+    output.withUnsafeBytes { _ = fuse_reply_ioctl(request, result, $0.baseAddress, $0.count) }
   }
 }
 

@@ -1,5 +1,6 @@
 /// Threads of the daemon: named, with signals blocked, so that a signal reaches the thread that waits for it.
 
+import CFuse3
 import Glibc
 
 struct Thread {
@@ -8,8 +9,12 @@ struct Thread {
   /// Runs `body` on a new thread. A process that cannot start a thread cannot serve a mount: that traps.
   init(name: String, _ body: @escaping @Sendable () -> Void) {
     final class Box {
+      let name: String
       let body: @Sendable () -> Void
-      init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+      init(_ name: String, _ body: @escaping @Sendable () -> Void) {
+        self.name = name
+        self.body = body
+      }
     }
     var blocked = sigset_t()
     var before = sigset_t()
@@ -20,12 +25,13 @@ struct Thread {
     let status = pthread_create(
       &identifier, nil,
       { argument in
-        Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue().body()
+        let box = Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue()
+        holdfast_name_thread(box.name)
+        box.body()
         return nil
-      }, Unmanaged.passRetained(Box(body)).toOpaque())
+      }, Unmanaged.passRetained(Box(name, body)).toOpaque())
     pthread_sigmask(SIG_SETMASK, &before, nil)
     precondition(status == 0, "pthread_create: \(status)")
-    pthread_setname_np(identifier, name)
     self.identifier = identifier
   }
 

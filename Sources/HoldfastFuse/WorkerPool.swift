@@ -6,6 +6,7 @@
 /// Owns: the list of threads and the counts of busy and ended ones, under `lock`.
 
 import CFuse3
+import Glibc
 import HoldfastBase
 import Synchronization
 
