@@ -58,5 +58,6 @@ let package = Package(
     tests(
       "HoldfastCommandTests",
       ["HoldfastCommand", "HoldfastClient", "HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
+    tests("HoldfastSealTests", ["CPlatform", "HoldfastBase", "HoldfastSeal"]),
   ]
 )

@@ -1,3 +1,5 @@
+import Glibc
+
 /// The units every layer speaks. Numbers of different kinds carry their unit in the parameter's label.
 
 /// Inode number, 1...2^56-1; the root directory is 1. Numbers are never reused within a volume's life.
@@ -48,6 +50,15 @@ public struct Timestamp: Equatable, Sendable {
   @inlinable public init(seconds: Int64, nanoseconds: UInt32) {
     self.seconds = seconds
     self.nanoseconds = nanoseconds
+  }
+}
+
+extension Timestamp {
+  /// CLOCK_REALTIME.
+  public static var now: Timestamp {
+    var time = timespec()
+    clock_gettime(CLOCK_REALTIME, &time)
+    return Timestamp(seconds: Int64(time.tv_sec), nanoseconds: UInt32(time.tv_nsec))
   }
 }
 

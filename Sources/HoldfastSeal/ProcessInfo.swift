@@ -11,7 +11,7 @@ public enum ProcessInfo {
 
   /// The command's name (/proc/PID/comm, at most 15 bytes); "" when there is no such process.
   public static func command(of pid: Int32) -> String {
-    guard pid > 0, let bytes = read("/proc/\(pid)/comm") else { return "" }
+    guard pid > 0, let bytes = read("/proc/\(pid)/comm", limit: 64) else { return "" }
     return String(decoding: bytes.last == UInt8(ascii: "\n") ? bytes.dropLast() : bytes[...], as: UTF8.self)
   }
 
@@ -50,13 +50,13 @@ public enum ProcessInfo {
     return nil
   }
 
-  /// The start of a small file: `status` is below 4 KiB up to its supplementary groups, which come after what
-  /// is asked for here, except capabilities; 64 KiB hold all of it for any number of groups in use.
-  private static func read(_ path: String) -> [UInt8]? {
+  /// The first `limit` bytes of a file. In `status` only the list of supplementary groups has no small bound; the
+  /// default leaves room for thousands before the capabilities, which follow it, are missed.
+  private static func read(_ path: String, limit: Int = 65536) -> [UInt8]? {
     let fd = holdfast_open(path, O_RDONLY | O_CLOEXEC, 0)
     guard fd >= 0 else { return nil }
     defer { close(fd) }
-    var bytes = [UInt8](repeating: 0, count: 65536)
+    var bytes = [UInt8](repeating: 0, count: limit)
     var filled = 0
     while filled < bytes.count {
       let count = bytes.withUnsafeMutableBytes { Glibc.read(fd, $0.baseAddress! + filled, $0.count - filled) }

@@ -44,6 +44,8 @@ public final class ProcessWatcher: @unchecked Sendable {
   public init(table: SealTable) {
     self.table = table
     table.onEarlierDeadline = { [weak self] in self?.deadlineMovedNearer() }
+    // Requests may stand already, restored from the disk.
+    if table.hasDeadlines { deadlineMovedNearer() }
   }
 
   /// Runs `body`, which inserts a request bound to the process of `pid` (a thread's id will do), passing the

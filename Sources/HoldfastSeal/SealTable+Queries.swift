@@ -48,6 +48,9 @@ extension SealTable {
   /// Processes that requests are bound to.
   var processCount: Int { withState { $0.index.processCount } }
 
+  /// Whether any request may have a ttl.
+  var hasDeadlines: Bool { withState { $0.deadlines.first != nil } }
+
   public func request(_ identity: RequestIdentity, inode: InodeNumber) -> RequestInfo? {
     let now = Clocks.monotonicNanoseconds()
     return withState { state in

@@ -1,0 +1,75 @@
+/// lseek's SEEK_DATA and SEEK_HOLE, copy_file_range, fsync.
+
+import HoldfastBase
+import HoldfastDevice
+import HoldfastFormat
+
+extension Store {
+  /// - Throws: `.noSuchOffset` at or behind the end, or when only holes follow.
+  public func seekData(_ inode: InodeNumber, from offset: UInt64) throws(FSError) -> UInt64 {
+    try seek(inode, from: offset, data: true)
+  }
+
+  /// The end of the file counts as a hole.
+  public func seekHole(_ inode: InodeNumber, from offset: UInt64) throws(FSError) -> UInt64 {
+    try seek(inode, from: offset, data: false)
+  }
+
+  private func seek(_ number: InodeNumber, from offset: UInt64, data: Bool) throws(FSError) -> UInt64 {
+    try reading { () throws(FSError) in
+      let record = try inode(number)
+      guard record.isRegular else { throw .invalid(.argument) }
+      guard offset < record.size else { throw .noSuchOffset }
+      let limit = Block.count(covering: record.size)
+      var block = offset >> UInt64(Block.shift)
+      while block < limit {
+        var isData = false
+        var next: FileBlock
+        switch try piece(of: number, at: block, limit: limit) {
+        case .hole(let hole): next = hole.end
+        case .mapped(let extent):
+          isData = !extent.record.flags.contains(.unwritten)
+          next = extent.end
+        }
+        if isData == data { return max(offset, block << UInt64(Block.shift)) }
+        block = next
+      }
+      if data { throw .noSuchOffset }
+      return record.size
+    }
+  }
+
+  /// Bytes moved at a time.
+  private static let copyBytes = 1 << 20
+
+  /// copy_file_range: copies up to `length` bytes, less where the source ends. Row 5: the destination's rules are
+  /// those of a write.
+  public func copyRange(
+    from source: InodeNumber, at sourceOffset: UInt64, to destination: InodeNumber, at destinationOffset: UInt64,
+    length: UInt64, dropPrivileges: Bool, handle: UInt64?, by caller: Credentials
+  ) throws(FSError) -> UInt64 {
+    let buffer = AlignedBuffer(byteCount: Int(min(length, UInt64(Store.copyBytes))))
+    var done: UInt64 = 0
+    while done < length {
+      let want = Int(min(length - done, UInt64(Store.copyBytes)))
+      do throws(FSError) {
+        let part = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<want])
+        let count = try read(source, into: part, at: sourceOffset + done)
+        if count == 0 { break }
+        _ = try write(
+          destination, UnsafeRawBufferPointer(rebasing: part[..<count]), at: destinationOffset + done, append: false,
+          dropPrivileges: dropPrivileges, handle: handle, by: caller)
+        done += UInt64(count)
+      } catch {
+        // What was copied counts; the rest is asked for again and then told why not.
+        if done == 0 { throw error }
+        break
+      }
+    }
+    return done
+  }
+
+  /// fsync, fdatasync and fsyncdir: the file is durable when this returns. Commits are for everybody, so `dataOnly`
+  /// has nothing to save but what is durable already.
+  public func sync(_ inode: InodeNumber, dataOnly: Bool) throws(FSError) { try syncAll() }
+}

@@ -1,0 +1,171 @@
+/// Writing file contents. Two ways:
+///
+/// Overwrite: every block is mapped and written, the size stays. The map does not change, so no gate; the inode's lock
+/// is shared; times are one mutation.
+///
+/// Map-changing: exclusive lock, then the gate, then (1) a transaction maps holes with unwritten blocks, (2) the data is
+/// written, (3) a transaction makes the blocks written and sets size and times. A crash between shows zeros, never
+/// another file's bytes; refusals come before anything has changed.
+
+import HoldfastBase
+import HoldfastFormat
+import HoldfastSeal
+
+extension Store {
+  /// Writes all of `bytes` at `offset`, or at the end with `append`; or refuses all of them.
+  /// - Parameters:
+  ///   - dropPrivileges: clear set-id bits and file capabilities (a writer without CAP_FSETID).
+  ///   - handle: the open handle, for the rules about a holder's own operations.
+  /// - Returns: `bytes.count`.
+  /// - Throws: `.sealed` (rows 3, 4), `.noSpace`, `.fileTooBig`, device errors.
+  public func write(
+    _ inode: InodeNumber, _ bytes: UnsafeRawBufferPointer, at offset: UInt64, append: Bool, dropPrivileges: Bool,
+    handle: UInt64?, by caller: Credentials
+  ) throws(FSError) -> Int {
+    guard bytes.count > 0 else { return 0 }
+    if !append, try overwrite(inode, bytes, at: offset, dropPrivileges) { return bytes.count }
+    try inodeLocks.exclusive(inode) { () throws(FSError) in
+      try writeChangingMap(
+        inode, bytes, at: append ? nil : offset, dropPrivileges, Actor(credentials: caller, handle: handle))
+    }
+    return bytes.count
+  }
+
+  // MARK: Overwrite
+
+  /// False when the map would have to change.
+  private func overwrite(
+    _ number: InodeNumber, _ bytes: UnsafeRawBufferPointer, at offset: UInt64, _ dropPrivileges: Bool
+  ) throws(FSError) -> Bool {
+    let (end, overflow) = offset.addingReportingOverflow(UInt64(bytes.count))
+    if overflow { return false }
+    if writesWholeBlocks, (offset | end) & UInt64(Block.size - 1) != 0 { return false }
+    return try inodeLocks.shared(number) { () throws(FSError) in
+      let runs = try transaction(keys: 2, .shrinking) { () throws(FSError) -> [DataRun]? in
+        var record = try writableFile(number)
+        guard end <= record.size else { return nil }
+        let runs = try self.runs(of: number, from: offset, to: end)
+        guard runs.allSatisfy({ $0.deviceOffset != nil }) else { return nil }
+        try touchModified(number, &record, dropPrivileges)
+        return runs
+      }
+      guard let runs else { return false }
+      try write(bytes, to: runs)
+      return true
+    }
+  }
+
+  private func write(_ bytes: UnsafeRawBufferPointer, to runs: [DataRun]) throws(FSError) {
+    var done = 0
+    for run in runs {
+      guard let deviceOffset = run.deviceOffset else { preconditionFailure("write into a hole") }
+      try writeData(UnsafeRawBufferPointer(rebasing: bytes[done..<done + run.byteCount]), at: deviceOffset)
+      done += run.byteCount
+    }
+  }
+
+  private func touchModified(
+    _ number: InodeNumber, _ record: inout InodeRecord, _ dropPrivileges: Bool
+  ) throws(FSError) {
+    record.modified = .now
+    record.changed = record.modified
+    if dropPrivileges { try self.dropPrivileges(number, &record) }
+    try putInode(number, record)
+  }
+
+  // MARK: Map-changing
+
+  /// Under the inode's exclusive lock. `offset` nil: at the end.
+  private func writeChangingMap(
+    _ number: InodeNumber, _ bytes: UnsafeRawBufferPointer, at requested: UInt64?, _ dropPrivileges: Bool,
+    _ actor: Actor
+  ) throws(FSError) {
+    let record = try reading { () throws(FSError) in try writableFile(number) }
+    let offset = requested ?? record.size
+    guard offset <= Limits.fileBytes, UInt64(bytes.count) <= Limits.fileBytes - offset else { throw .fileTooBig }
+    let end = offset + UInt64(bytes.count)
+    let blocks = BlockRange.covering(byteOffset: offset, byteCount: UInt64(bytes.count))
+    let permit = try authorizeWrite(number, record, blocks, end: end, actor)
+    try fill(number, blocks, growing: end > record.size, permit)
+    if offset > record.size { try zeroTail(of: number, size: record.size, upTo: offset) }
+    try writeBlocks(of: number, bytes, at: offset)
+    try finishWrite(number, blocks, end: end, dropPrivileges, permit)
+  }
+
+  /// The gate's word for a write or allocation of `blocks` that ends at byte `end`.
+  func authorizeWrite(
+    _ number: InodeNumber, _ record: InodeRecord, _ blocks: BlockRange, end: UInt64, _ actor: Actor
+  ) throws(FSError) -> MapChangePermit {
+    let sizeBlocks = Block.count(covering: record.size)
+    let within = blocks.intersection(BlockRange(from: 0, to: sizeBlocks))
+    let changesWithin = try reading { () throws(FSError) in try hasUnwritten(number, within) }
+    guard end > record.size || blocks.end > sizeBlocks else {
+      return try seals.authorize(.fill(within), inode: number, by: actor)
+    }
+    if changesWithin { _ = try seals.authorize(.fill(within), inode: number, by: actor) }
+    let beyond = BlockRange(from: max(blocks.start, sizeBlocks), to: blocks.end)
+    return try seals.authorize(.grow(mapping: beyond), inode: number, by: actor)
+  }
+
+  /// True when any block of `range` is a hole or unwritten. Under the tree lock.
+  func hasUnwritten(_ number: InodeNumber, _ range: BlockRange) throws(FSError) -> Bool {
+    var block = range.start
+    while block < range.end {
+      guard case .mapped(let extent) = try piece(of: number, at: block, limit: range.end), extent.isWritten else {
+        return true
+      }
+      block = extent.end
+    }
+    return false
+  }
+
+  /// Writes data into blocks that are all mapped; what an unwritten block gets beside the data is zeros.
+  private func writeBlocks(of number: InodeNumber, _ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(FSError) {
+    let end = offset + UInt64(bytes.count)
+    let mask = UInt64(Block.size - 1)
+    var at = offset
+    while at < end {
+      let block = at >> UInt64(Block.shift)
+      let extent = try reading { () throws(FSError) -> MappedExtent in
+        guard case .mapped(let extent) = try piece(of: number, at: block, limit: block + 1) else {
+          throw .corrupt(structure: .extentRecord, block: number)
+        }
+        return extent
+      }
+      let next = min(end, extent.end << UInt64(Block.shift))
+      let device = extent.physical(block) << UInt64(Block.shift)
+      if !extent.isWritten {
+        if at & mask != 0 { try writeZeros(at & mask, at: device) }
+        if next & mask != 0 {
+          let deviceEnd = device + (next - block << UInt64(Block.shift))
+          try writeZeros(UInt64(Block.size) - next & mask, at: deviceEnd)
+        }
+      }
+      let part = Int(at - offset)..<Int(next - offset)
+      try writeData(UnsafeRawBufferPointer(rebasing: bytes[part]), at: device + at & mask)
+      at = next
+    }
+  }
+
+  private func finishWrite(
+    _ number: InodeNumber, _ blocks: BlockRange, end: UInt64, _ dropPrivileges: Bool,
+    _ permit: borrowing MapChangePermit
+  ) throws(FSError) {
+    var block = blocks.start
+    while block < blocks.end {
+      let limit = Store.removalStep
+      block = try transaction(keys: limit * Store.keysPerExtentEdit + 3, .shrinking) { () throws(FSError) in
+        let rest = BlockRange(from: block, to: blocks.end)
+        var record = try inode(number)
+        if try hasUnwritten(number, rest) { touchMap(&record) }
+        let reached = try convert(of: number, rest, toWritten: true, limit: limit, permit)
+        if reached == blocks.end, end > record.size {
+          record.size = end
+          touchMap(&record)
+        }
+        try touchModified(number, &record, dropPrivileges)
+        return reached
+      }
+    }
+  }
+}

@@ -1,0 +1,130 @@
+/// The redo journal's ring on the device. Layout: HoldfastFormat/JournalRecord.swift.
+///
+/// One appender at a time (the commit leader). The tail moves when a checkpoint is durable in both superblocks.
+
+import Glibc
+import HoldfastBase
+import HoldfastDevice
+import HoldfastFormat
+
+final class Journal: @unchecked Sendable {
+  private let device: BlockDevice
+  private let id: FilesystemID
+  private let start: BlockNumber
+  private let blocks: UInt64
+  private let lock = Lock()
+  private var headSequence: UInt64
+  private var headPosition: UInt64
+  private var usedBlocks: UInt64 = 0
+
+  init(device: BlockDevice, superblock: Superblock) {
+    self.device = device
+    id = superblock.id
+    start = superblock.journalStart
+    blocks = superblock.journalBlocks
+    headSequence = superblock.journalSequence
+    headPosition = superblock.journalPosition
+  }
+
+  /// Sequence and ring position of the next record.
+  var head: (sequence: UInt64, position: UInt64) { lock.withLock { (headSequence, headPosition) } }
+  var capacityBlocks: UInt64 { blocks }
+  var usage: UInt64 { lock.withLock { usedBlocks } }
+
+  /// True when a record with this payload fits before the tail.
+  func hasRoom(payloadBytes: Int) -> Bool {
+    lock.withLock { usedBlocks + JournalRecord.blocks(payloadBytes: payloadBytes) <= blocks }
+  }
+
+  /// Everything before `sequence` (which lies at `position`) is in a durable checkpoint.
+  func setTail(position: UInt64) {
+    lock.withLock { usedBlocks = headPosition >= position ? headPosition - position : headPosition + blocks - position }
+  }
+
+  /// Writes one record; durable after the caller's barrier.
+  func append(_ payload: [UInt8], count: Int) throws(FSError) {
+    let (sequence, position) = head
+    let recordBlocks = JournalRecord.blocks(payloadBytes: payload.count)
+    let buffer = AlignedBuffer(byteCount: Int(recordBlocks) * Block.size)
+    let p = buffer.bytes.baseAddress!
+    BlockHeader.write(
+      to: p, type: .journal, level: 0, count: UInt32(count), id: id, address: position, generation: sequence)
+    p.put(UInt32(payload.count), 48)
+    payload.withUnsafeBytes { _ = memcpy(p + JournalRecord.headerBytes, $0.baseAddress!, payload.count) }
+    BlockHeader.seal(p, byteCount: JournalRecord.headerBytes + payload.count)
+    let untilEnd = min(recordBlocks, blocks - position)
+    let cut = Int(untilEnd) * Block.size
+    let bytes = UnsafeRawBufferPointer(buffer.bytes)
+    try device.write(UnsafeRawBufferPointer(rebasing: bytes[..<cut]), at: (start + position) << UInt64(Block.shift))
+    if cut < bytes.count {
+      try device.write(UnsafeRawBufferPointer(rebasing: bytes[cut...]), at: start << UInt64(Block.shift))
+    }
+    lock.withLock {
+      headSequence += 1
+      headPosition = (position + recordBlocks) % blocks
+      usedBlocks += recordBlocks
+    }
+  }
+
+  /// Calls `apply` for the mutations of every record from the head on, record by record, and moves the head behind
+  /// the last one.
+  /// - Throws: `.corrupt(.journalRecord…)` when a valid record lies behind an invalid one, or when a record's payload
+  ///   does not parse.
+  func replay(_ apply: (Key, UnsafeRawBufferPointer?) throws(FSError) -> Void) throws(FSError) -> Int {
+    let ring = AlignedBuffer(byteCount: Int(blocks) * Block.size)
+    try device.read(into: ring.bytes, at: start << UInt64(Block.shift))
+    var records = 0
+    let scratch = AlignedBuffer(byteCount: Int(blocks) * Block.size)
+    while usedBlocks < blocks, let record = validRecord(in: ring, at: headPosition, sequence: headSequence, scratch) {
+      let payload = UnsafeRawBufferPointer(
+        start: record + JournalRecord.headerBytes, count: JournalRecord.payloadBytes(record))
+      let recordBlocks = JournalRecord.blocks(payloadBytes: payload.count)
+      guard usedBlocks + recordBlocks <= blocks else { break }
+      guard try JournalRecord.forEachMutation(payload, { (_, _) throws(FSError) in }) else {
+        throw .corrupt(structure: .journalRecord, block: start + headPosition)
+      }
+      _ = try JournalRecord.forEachMutation(payload, apply)
+      headSequence += 1
+      headPosition = (headPosition + recordBlocks) % blocks
+      usedBlocks += recordBlocks
+      records += 1
+    }
+    for position in 0..<blocks {
+      let sequence = (ring.bytes.baseAddress! + Int(position) * Block.size).u64Header
+      if let sequence, sequence > headSequence,
+        validRecord(in: ring, at: position, sequence: sequence, scratch) != nil
+      {
+        throw .corrupt(structure: .journalSequence, block: start + headPosition)
+      }
+    }
+    return records
+  }
+
+  /// The record at `position` when it is valid and has this sequence: in `ring`, or made whole in `scratch`.
+  private func validRecord(
+    in ring: AlignedBuffer, at position: UInt64, sequence: UInt64, _ scratch: AlignedBuffer
+  ) -> UnsafeRawPointer? {
+    let record = UnsafeRawPointer(ring.bytes.baseAddress! + Int(position) * Block.size)
+    guard BlockHeader.generation(record) == sequence, record.u32(4) == BlockHeader.magic else { return nil }
+    let length = JournalRecord.headerBytes + JournalRecord.payloadBytes(record)
+    guard length <= Int(blocks) * Block.size else { return nil }
+    var whole = record
+    let untilEnd = Int(blocks - position) * Block.size
+    if length > untilEnd {
+      let p = scratch.bytes.baseAddress!
+      memcpy(p, record, untilEnd)
+      memcpy(p + untilEnd, ring.bytes.baseAddress!, length - untilEnd)
+      whole = UnsafeRawPointer(p)
+    }
+    return BlockHeader.isValid(whole, type: .journal, id: id, address: position, byteCount: length) ? whole : nil
+  }
+}
+
+extension UnsafeMutableRawPointer {
+  /// The sequence in a journal record's header, when the block bears our magic and the journal's type.
+  fileprivate var u64Header: UInt64? {
+    let p = UnsafeRawPointer(self)
+    guard p.u32(4) == BlockHeader.magic, p.u16(8) == BlockType.journal.rawValue else { return nil }
+    return BlockHeader.generation(p)
+  }
+}

@@ -1,0 +1,91 @@
+/// The daemon's own thread: commits every `commitSeconds`, checkpoints when the journal fills or many nodes are
+/// dirty, reclaims unlinked inodes, frees quarantine. Everything it does is a `housekeep()` anybody could call.
+
+import Glibc
+import HoldfastBase
+
+final class BackgroundWorker: @unchecked Sendable {
+  private unowned let store: Store
+  private let lock = Lock()
+  private let changed = Condition()
+  private var stopping = false
+  private var pendingWork = false
+  private var thread = pthread_t()
+
+  init(store: Store) { self.store = store }
+
+  func start() {
+    let context = Unmanaged.passRetained(self).toOpaque()
+    let status = pthread_create(&thread, nil, { context in
+      Unmanaged<BackgroundWorker>.fromOpaque(context!).takeRetainedValue().run()
+      return nil
+    }, context)
+    precondition(status == 0, "pthread_create: \(status)")
+  }
+
+  /// Ends the thread and waits for it.
+  func stop() {
+    lock.withLock { stopping = true }
+    changed.broadcast()
+    pthread_join(thread, nil)
+  }
+
+  func wake() {
+    lock.withLock { pendingWork = true }
+    changed.signal()
+  }
+
+  private func run() {
+    while true {
+      lock.lock()
+      var timedOut = false
+      while !stopping, !pendingWork, !timedOut {
+        timedOut = !changed.wait(lock, milliseconds: max(store.commitSeconds, 1) * 1000)
+      }
+      pendingWork = false
+      let ending = stopping
+      lock.unlock()
+      if ending { return }
+      // A failure is kept in the store, shown to every later writer and reported by the next housekeeping.
+      do throws(FSError) {
+        try store.housekeep(committing: timedOut)
+      } catch {
+        store.reportFailure()
+      }
+    }
+  }
+}
+
+extension Store {
+  /// Seconds between background commits.
+  var commitSeconds: Int { treeLock.withLock { options.commitSeconds } }
+
+  /// Commits, checkpoints and reclaims what is due. With `committing` false, only what is urgent.
+  public func housekeep(committing: Bool = true) throws(FSError) {
+    reportFailure()
+    if treeLock.withLock({ options.readOnly || writeFailure != nil }) { return }
+    while let inode = reclaimQueue.popFirst() { try reclaim(inode) }
+    if committing || treeLock.withLock({ pending.payloadBytes > Store.batchBytes / 2 }) { try syncAll() }
+    let (dirty, limit) = treeLock.withLock { (tree.dirtyCount, tree.cacheFrameLimit) }
+    if dirty > limit / 2 || journal.usage > journal.capacityBlocks / 2 { try checkpoint() }
+    try releaseDurableQuarantine()
+  }
+
+  func reportFailure() {
+    treeLock.lock()
+    let failure = unreportedFailure
+    unreportedFailure = nil
+    treeLock.unlock()
+    if let failure { onFailure?(failure) }
+  }
+}
+
+/// Unlinked inodes whose last user is gone.
+final class ReclaimQueue: @unchecked Sendable {
+  private let lock = Lock()
+  private var inodes: [InodeNumber] = []
+
+  func append(_ inode: InodeNumber) { lock.withLock { inodes.append(inode) } }
+  func popFirst() -> InodeNumber? { lock.withLock { inodes.popLast() } }
+  var isEmpty: Bool { lock.withLock { inodes.isEmpty } }
+}

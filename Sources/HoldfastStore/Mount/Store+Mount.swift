@@ -1,0 +1,152 @@
+/// Opening a volume: newest superblock, chunk map, journal replay, unfinished business; and closing it.
+
+import HoldfastBase
+import HoldfastDevice
+import HoldfastFormat
+import HoldfastSeal
+
+extension Store {
+  /// Opens the volume on `device`. Reads a fixed number of blocks when it was unmounted cleanly, else the journal too.
+  /// - Throws: `.notAnImage`, `.imageTruncated`, `.incompatibleFormat`, `.corrupt`, device errors.
+  public convenience init(mounting device: BlockDevice, options: StoreOptions) throws(FSError) {
+    var options = options
+    let found = try Store.readSuperblock(device)
+    var volume = found.newest
+    if volume.readOnlyCompatible & ~Superblock.knownReadOnlyCompatible != 0 { options.readOnly = true }
+    let chunks = MetadataChunks()
+    try Store.loadChunkMap(of: volume, from: device, into: chunks)
+    guard chunks.isUsed(volume.root.block) else { throw .corrupt(structure: .superblock, block: 0) }
+    let tree = Tree(
+      device: device, id: volume.id, chunks: chunks, root: volume.root, level: Int(volume.rootLevel),
+      generation: volume.generation + 1, cacheFrames: options.cacheBytes / Block.size)
+    volume.mountCount += 1
+    volume.mountedSeconds = Timestamp.now.seconds
+    self.init(
+      device: device, options: options, volume: volume, tree: tree, chunks: chunks,
+      journal: Journal(device: device, superblock: found.newest), seals: SealTable(options: options.seals))
+    // The older copy must name this checkpoint before anything of the one before is reused.
+    if !options.readOnly && !found.copiesAgree { try writeSuperblocks(found.newest) }
+    let replayed = try journal.replay { (key, value) throws(FSError) in try replay(key, value) }
+    try loadUnfinishedBusiness()
+    if !options.readOnly {
+      try checkpoint()
+      try finishTruncations()
+      if replayed > 0 { try releaseDurableQuarantine() }
+      for inode in treeLock.withLock({ unlinked }) { reclaimQueue.append(inode) }
+    }
+    seals.onWithdrawal = { [weak self] inode in self?.advanceGeneration(of: inode) }
+    try loadPersistentSeals()
+    if options.backgroundThread {
+      background = BackgroundWorker(store: self)
+      background?.start()
+    }
+  }
+
+  /// Everything durable, the superblock clean, the background thread ended. The store is unusable afterwards.
+  public func unmount() throws(FSError) {
+    background?.stop()
+    background = nil
+    defer { treeLock.withLock { shutDown = true } }
+    if let failure = treeLock.withLock({ writeFailure }) { throw failure }
+    if options.readOnly { return }
+    for inode in treeLock.withLock({ Array(speculative) }) { try trimPreallocation(of: inode, ifUnlocked: false) }
+    // The kernel's references end with the mount: what has no name is nobody's.
+    references.removeAll()
+    for inode in treeLock.withLock({ unlinked }) { reclaimQueue.append(inode) }
+    try housekeep()
+    // Quarantine empties only after its commit, and emptying it changes records once more.
+    try syncAll()
+    try releaseDurableQuarantine()
+    try checkpoint(closing: true)
+  }
+
+  // MARK: Superblocks
+
+  /// The newest valid superblock, and whether both copies name the same checkpoint.
+  static func readSuperblock(
+    _ device: BlockDevice
+  ) throws(FSError) -> (newest: Superblock, copiesAgree: Bool) {
+    let buffer = AlignedBuffer(byteCount: Block.size)
+    var copies: [Superblock] = []
+    for address in Geometry.superblocks {
+      guard device.byteCount >= (address + 1) << UInt64(Block.shift) else { continue }
+      try device.read(into: buffer.bytes, at: address << UInt64(Block.shift))
+      if let copy = Superblock(decoding: UnsafeRawPointer(buffer.bytes.baseAddress!), address: address) {
+        copies.append(copy)
+      }
+    }
+    guard let newest = copies.max(by: { $0.generation < $1.generation }) else { throw .notAnImage }
+    guard newest.incompatible & ~Superblock.knownIncompatible == 0 else {
+      throw .incompatibleFormat(features: newest.incompatible & ~Superblock.knownIncompatible)
+    }
+    guard newest.isConsistent else { throw .corrupt(structure: .superblock, block: 0) }
+    let bytes = newest.totalBlocks << UInt64(Block.shift)
+    guard device.byteCount >= bytes else {
+      throw .imageTruncated(expectedBytes: bytes, actualBytes: device.byteCount)
+    }
+    return (newest, copies.count == 2 && copies[0] == copies[1])
+  }
+
+  private static func loadChunkMap(
+    of volume: Superblock, from device: BlockDevice, into chunks: MetadataChunks
+  ) throws(FSError) {
+    let buffer = AlignedBuffer(byteCount: Block.size)
+    let node = UnsafeRawPointer(buffer.bytes.baseAddress!)
+    let space = BlockRange(from: volume.dataStart, to: volume.totalBlocks)
+    var block = volume.chunkMap
+    for index in 0..<volume.chunkMapBlocks {
+      guard space.contains(block) else { throw .corrupt(structure: .chunkMap, block: block) }
+      try device.read(into: buffer.bytes, at: block << UInt64(Block.shift))
+      guard BlockHeader.isValid(node, type: .chunkMap, id: volume.id, address: block),
+        BlockHeader.generation(node) == volume.generation
+      else { throw .corrupt(structure: .chunkMap, block: block) }
+      let next = try chunks.load(node, at: block, volume: space)
+      guard (next == 0) == (index + 1 == volume.chunkMapBlocks) else {
+        throw .corrupt(structure: .chunkMap, block: block)
+      }
+      block = next
+    }
+    guard chunks.totalBlocks > 0, chunks.mapBlocksAreUsed else {
+      throw .corrupt(structure: .chunkMap, block: volume.chunkMap)
+    }
+  }
+
+  // MARK: Recovery
+
+  private func replay(_ key: Key, _ value: UnsafeRawBufferPointer?) throws(FSError) {
+    if key.space == .chunk, let value, let count = LengthRecord.decode(value) {
+      let range = BlockRange(start: key.object, count: count)
+      if !chunks.isChunk(startingAt: range.start) {
+        guard count <= UInt64(ChunkMap.bitmapBytes * 8), range.start >= volume.dataStart,
+          range.end <= volume.totalBlocks, !chunks.overlaps(range)
+        else { throw .corrupt(structure: .journalRecord, block: range.start) }
+        chunks.add(range)
+      }
+    }
+    // What was written with these very blocks at hand fits in them again, unless the image lies.
+    guard chunks.freeBlocks > 2 * (tree.rootLevel + 3) + chunks.mapBlockCount else {
+      throw .corrupt(structure: .journalRecord, block: volume.journalStart)
+    }
+    try apply(key, value)
+  }
+
+  /// Orphans and quarantine, as the last commit left them.
+  private func loadUnfinishedBusiness() throws(FSError) {
+    var key = Key(space: .orphan, object: 0, low: 0)
+    while let (found, bytes) = try tree.first(from: key), found.space == .orphan {
+      guard let record = OrphanRecord(decoding: bytes) else {
+        throw .corrupt(structure: .orphanRecord, block: tree.root.block)
+      }
+      if record.kind == .unlinked { unlinked.insert(found.object) } else { truncating.append(found.object) }
+      key = found.successor
+    }
+    key = Key.quarantine(0)
+    while let (found, bytes) = try tree.first(from: key), found.space == .quarantine {
+      guard let record = QuarantineRecord(decoding: bytes), record.count <= volume.totalBlocks else {
+        throw .corrupt(structure: .freeRecord, block: found.object)
+      }
+      releaseQueue.append(BlockRange(start: found.object, count: record.count), ticket: 0)
+      key = found.successor
+    }
+  }
+}

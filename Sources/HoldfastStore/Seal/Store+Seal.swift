@@ -1,0 +1,263 @@
+/// Taking and releasing seals: the part that knows extent maps. Who may, who holds and what conflicts is HoldfastSeal's.
+///
+/// A grant needs a map that is as wanted, durable, and cannot change between the look and the grant: all under the
+/// inode's exclusive lock. What makes it durable is done before, without the lock, and looked at again.
+
+import HoldfastBase
+import HoldfastFormat
+import HoldfastSeal
+
+extension Store {
+  /// Takes a request on `inode`. The caller has checked the right (`SealTable.checkRight`).
+  /// - Throws: `.invalid(.unsealableRange…)` naming the first range that is no plain written extent (preparation
+  ///   `.verify`), and what `SealTable.insert` throws.
+  public func seal(_ request: SealRequest, createOnly: Bool, of inode: InodeNumber) throws(FSError) -> SealGrant {
+    if request.isPersistent { try reading { () throws(FSError) in try checkWritable() } }
+    try seals.precheck(request, inode: inode, createOnly: createOnly)
+    if request.preparation == .fill { try prepare(inode, request.scope, by: request.taker) }
+    var request = request
+    // Each round makes durable what the one before found; writers that never pause lose to the last, which waits
+    // for its commit under the lock.
+    for attempt in 0..<3 {
+      try syncAll()
+      let grant = try inodeLocks.exclusive(inode) { () throws(FSError) -> SealGrant? in
+        try trimLocked(inode)
+        let (record, isDurable) = try reading { () throws(FSError) in
+          let record = try self.inode(inode)
+          guard record.isRegular else { throw .invalid(.argument) }
+          return (record, isDurableNow)
+        }
+        if !isDurable {
+          guard attempt == 2 else { return nil }
+          try syncAll()
+        }
+        if request.preparation != .asIs { try verify(inode, record, request.scope) }
+        request.pinnedBytes = request.scope.byteCount(ofFile: record.size)
+        return try insertDurably(request, createOnly: createOnly, of: inode, generation: currentGeneration(record))
+      }
+      if let grant { return grant }
+    }
+    preconditionFailure("the third attempt grants or throws")
+  }
+
+  /// Everything so far is on the device. Under the tree lock.
+  private var isDurableNow: Bool {
+    let data = dataWrites.load(ordering: .acquiring)
+    return commitState.lock.withLock { commitState.durableTicket >= ticket && commitState.durableData >= data }
+  }
+
+  /// Inserts and, where the disk must know, writes and commits the record; a failure takes the request back.
+  private func insertDurably(
+    _ request: SealRequest, createOnly: Bool, of inode: InodeNumber, generation: UInt64
+  ) throws(FSError) -> SealGrant {
+    let grant = try seals.insert(request, inode: inode, createOnly: createOnly, generation: generation)
+    let wasPersistent = grant.replaced?.request.isPersistent ?? false
+    guard request.isPersistent || wasPersistent else { return grant }
+    do throws(FSError) {
+      try transaction(keys: 1, request.isPersistent ? .growing : .shrinking) { () throws(FSError) in
+        if request.isPersistent { try putPersistent(request, inode) } else { try delete(persistentKey(request, inode)) }
+      }
+      try syncAll()
+    } catch {
+      _ = try? seals.release(
+        request.identity, inode: inode, by: Credentials(uid: request.uid, gid: request.gid, pid: request.pid))
+      throw error
+    }
+    return grant
+  }
+
+  /// Releases a request (rows 24, 25).
+  public func unseal(_ identity: RequestIdentity, of inode: InodeNumber, by caller: Credentials) throws(FSError) {
+    let released = try seals.release(identity, inode: inode, by: caller)
+    try forgetPersistent([released])
+  }
+
+  /// Row 28. The caller has checked that an administrator asks.
+  public func revoke(_ selection: RevokeSelection) throws(FSError) -> [RequestInfo] {
+    let revoked = seals.revoke(selection)
+    try forgetPersistent(revoked)
+    return revoked
+  }
+
+  /// A withdrawn grant moves the map's generation on, for everybody to see.
+  func advanceGeneration(of inode: InodeNumber) {
+    do throws(FSError) {
+      try transaction(keys: 1, .shrinking) { () throws(FSError) in
+        guard try tree.lookup(.inode(inode)) != nil else { return }
+        var record = try self.inode(inode)
+        touchMap(&record)
+        try putInode(inode, record)
+      }
+    } catch {
+      // A volume that cannot be written changes no maps either.
+    }
+  }
+
+  // MARK: The map
+
+  /// `HOLDFAST_IOC_PREPARE` and `fill`: allocates holes and writes zeros to what is unwritten, so that the range can be
+  /// sealed. Bytes; `byteCount` 0: to the end of the file.
+  public func prepare(
+    _ inode: InodeNumber, offset: UInt64, byteCount: UInt64, handle: UInt64?, by caller: Credentials
+  ) throws(FSError) {
+    try prepare(
+      inode, byteCount == 0 && offset == 0 ? .wholeFile : .range(byteOffset: offset, byteCount: byteCount),
+      by: caller, handle: handle)
+  }
+
+  private func prepare(
+    _ inode: InodeNumber, _ scope: SealScope, by caller: Credentials, handle: UInt64? = nil
+  ) throws(FSError) {
+    try inodeLocks.exclusive(inode) { () throws(FSError) in
+      try trimLocked(inode)
+      let record = try reading { () throws(FSError) in try writableFile(inode) }
+      let blocks = scope.blocks(ofFile: record.size)
+      guard try reading({ () throws(FSError) in try hasUnwritten(inode, blocks) }) else { return }
+      let permit = try seals.authorize(
+        .fill(blocks), inode: inode, by: Actor(credentials: caller, handle: handle))
+      try fill(inode, blocks, growing: false, permit)
+      var block = blocks.start
+      while block < blocks.end {
+        let run = try reading { () throws(FSError) -> MappedExtent? in
+          guard case .mapped(let extent) = try piece(of: inode, at: block, limit: blocks.end) else { return nil }
+          return extent
+        }
+        guard let run else { throw .corrupt(structure: .extentRecord, block: inode) }
+        let end = min(run.end, blocks.end)
+        if !run.isWritten {
+          try writeZeros((end - block) << UInt64(Block.shift), at: run.physical(block) << UInt64(Block.shift))
+        }
+        block = end
+      }
+      try markWritten(inode, blocks, permit)
+    }
+  }
+
+  private func markWritten(
+    _ inode: InodeNumber, _ blocks: BlockRange, _ permit: borrowing MapChangePermit
+  ) throws(FSError) {
+    var block = blocks.start
+    while block < blocks.end {
+      block = try transaction(keys: Store.removalStep * Store.keysPerExtentEdit + 1, .shrinking) { () throws(FSError) in
+        var record = try self.inode(inode)
+        touchMap(&record)
+        try putInode(inode, record)
+        return try convert(
+          of: inode, BlockRange(from: block, to: blocks.end), toWritten: true, limit: Store.removalStep, permit)
+      }
+    }
+  }
+
+  /// Rule 4: holes, unwritten and shared extents in the scope are EINVAL. Preallocation behind the end is no reason.
+  private func verify(_ inode: InodeNumber, _ record: InodeRecord, _ scope: SealScope) throws(FSError) {
+    let blocks = scope.blocks(ofFile: record.size).intersection(
+      BlockRange(from: 0, to: scope.endsWithFile ? Block.count(covering: record.size) : MapChange.endOfMap))
+    try reading { () throws(FSError) in
+      var block = blocks.start
+      while block < blocks.end {
+        var defect: FSError.MapDefect?
+        var next: FileBlock
+        switch try piece(of: inode, at: block, limit: blocks.end) {
+        case .hole(let hole):
+          defect = .hole
+          next = hole.end
+        case .mapped(let extent):
+          if extent.record.flags.contains(.unwritten) { defect = .unwritten }
+          if extent.record.flags.contains(.shared) { defect = .shared }
+          next = min(extent.end, blocks.end)
+        }
+        if let defect {
+          throw .invalid(
+            .unsealableRange(
+              defect, byteOffset: block << UInt64(Block.shift), byteCount: (next - block) << UInt64(Block.shift)))
+        }
+        block = next
+      }
+    }
+  }
+
+  // MARK: Persistent requests
+
+  private func persistentKey(_ request: SealRequest, _ inode: InodeNumber) -> Key {
+    var uid = request.uid.littleEndian
+    var bytes = withUnsafeBytes(of: &uid) { Array($0) }
+    bytes.append(contentsOf: request.name.utf8)
+    let hash = bytes.withUnsafeBytes { NameHash.raw($0, seed: volume.hashSeed) }
+    return Key(space: .persistentSeal, object: inode, low: hash)
+  }
+
+  private func putPersistent(_ request: SealRequest, _ inode: InodeNumber) throws(FSError) {
+    let bytes = request.encodePersistent()
+    try withEncoded(bytes.count, { p in bytes.withUnsafeBytes { p.copyMemory(from: $0.baseAddress!, byteCount: $0.count) } }) {
+      (value) throws(FSError) in try put(persistentKey(request, inode), value)
+    }
+  }
+
+  /// Drops the records of persistent ones among released requests, durably: a release must not come back.
+  private func forgetPersistent(_ requests: [RequestInfo]) throws(FSError) {
+    let persistent = requests.filter { $0.request.isPersistent }
+    guard !persistent.isEmpty else { return }
+    for info in persistent {
+      try transaction(keys: 1, .shrinking) { () throws(FSError) in
+        let key = persistentKey(info.request, info.inode)
+        if try tree.lookup(key) != nil { try delete(key) }
+      }
+    }
+    try syncAll()
+  }
+
+  /// Eviction: the records of an inode that is no more.
+  func forgetPersistentSeals(of inode: InodeNumber) throws(FSError) {
+    let first = Key(space: .persistentSeal, object: inode, low: 0)
+    while true {
+      let more = try transaction(keys: 1, .shrinking) { () throws(FSError) in
+        guard let (key, _) = try tree.first(from: first), key.high == first.high else { return false }
+        try delete(key)
+        return true
+      }
+      if !more { return }
+    }
+  }
+
+  /// Mount: persistent requests stand again, those whose time is over excepted.
+  func loadPersistentSeals() throws(FSError) {
+    var found: [(InodeNumber, SealRequest)] = []
+    try reading { () throws(FSError) in
+      var key = Key(space: .persistentSeal, object: 0, low: 0)
+      while let (next, value) = try tree.first(from: key), next.space == .persistentSeal {
+        guard let request = SealRequest(decodingPersistent: value), try tree.lookup(.inode(next.object)) != nil else {
+          throw .corrupt(structure: .sealRecord, block: next.object)
+        }
+        found.append((next.object, request))
+        key = next.successor
+      }
+    }
+    for (inode, request) in found where !request.isExpired() {
+      try seals.insert(request, inode: inode, createOnly: false, generation: mapGeneration(of: inode))
+    }
+    seals.onExpiry = { [weak self] expired in
+      // A record that stays behind is expired, and skipped, at the next mount.
+      try? self?.forgetPersistent(expired)
+    }
+  }
+}
+
+extension SealRequest {
+  fileprivate var taker: Credentials { Credentials(uid: uid, gid: gid, pid: pid) }
+}
+
+extension SealScope {
+  fileprivate var endsWithFile: Bool { self == .wholeFile }
+
+  func blocks(ofFile size: UInt64) -> BlockRange {
+    switch self {
+    case .wholeFile: BlockRange(from: 0, to: Block.count(covering: size))
+    case .range(let offset, let count):
+      .covering(byteOffset: offset, byteCount: count == 0 ? size - min(offset, size) : count)
+    }
+  }
+
+  fileprivate func byteCount(ofFile size: UInt64) -> UInt64 {
+    if case .range(_, let count) = self { count } else { size }
+  }
+}

@@ -1,0 +1,175 @@
+/// Transactions: a group of mutations under the tree lock, whole in memory and in the journal.
+///
+/// A transaction says beforehand how many keys it may touch, so that the tree never runs out of metadata blocks in
+/// the middle, and throws its own errors (no such file, no space, sealed) before its first mutation. An error after
+/// that, a tree node that cannot be read say, leaves memory ahead of what may ever be written: the volume fails.
+
+import HoldfastBase
+import HoldfastFormat
+
+extension Store {
+  /// What a transaction is for: whether it may use the blocks kept back for deleting.
+  enum Purpose {
+    case growing
+    case shrinking
+  }
+
+  /// Runs `body` under the tree lock. `keys` bounds the records it puts or deletes.
+  func transaction<Result>(
+    keys: Int, _ purpose: Purpose, _ body: () throws(FSError) -> Result
+  ) throws(FSError) -> Result {
+    var retriedForSpace = false
+    while true {
+      try admit()
+      treeLock.lock()
+      do throws(FSError) {
+        try checkWritable()
+        guard hasMetadataRoom(keys: keys, purpose) else {
+          treeLock.unlock()
+          try makeMetadataRoom(keys: keys, purpose)
+          continue
+        }
+        let before = mutations
+        do throws(FSError) {
+          let result = try body()
+          if mutations != before { ticket += 1 }
+          treeLock.unlock()
+          return result
+        } catch {
+          if mutations != before { fail(error) }
+          throw error
+        }
+      } catch {
+        let canRetry = error == .noSpace && !retriedForSpace && (releaseQueue.blocks > 0 || !speculative.isEmpty)
+        treeLock.unlock()
+        guard canRetry else { throw error }
+        retriedForSpace = true
+        try reclaimSpace()
+      }
+    }
+  }
+
+  /// Runs `body` under the tree lock, for reading.
+  func reading<Result>(_ body: () throws(FSError) -> Result) throws(FSError) -> Result {
+    treeLock.lock()
+    defer { treeLock.unlock() }
+    if shutDown { throw .shutDown }
+    return try body()
+  }
+
+  func checkWritable() throws(FSError) {
+    if shutDown { throw .shutDown }
+    if writeFailure != nil || options.readOnly { throw .readOnly }
+  }
+
+  /// The volume met an error it cannot undo. Under the tree lock.
+  func fail(_ error: FSError) {
+    guard writeFailure == nil else { return }
+    writeFailure = error
+    if options.onError == .shutdown { shutDown = true }
+    unreportedFailure = error
+    background?.wake()
+  }
+
+  // MARK: Mutations
+
+  /// Puts a record: in the tree, in the next journal record, in the counters.
+  func put(_ key: Key, _ value: UnsafeRawBufferPointer) throws(FSError) {
+    mutations += 1
+    try apply(key, value)
+    pending.put(key, value)
+  }
+
+  func delete(_ key: Key) throws(FSError) {
+    mutations += 1
+    try apply(key, nil)
+    pending.delete(key)
+  }
+
+  /// The part of a mutation that replay repeats: tree and counters.
+  func apply(_ key: Key, _ value: UnsafeRawBufferPointer?) throws(FSError) {
+    switch key.space {
+    case .free:
+      volume.freeBlocks = volume.freeBlocks &- (try storedLength(key)) &+ (value.flatMap(LengthRecord.decode) ?? 0)
+    case .quarantine:
+      volume.quarantinedBlocks =
+        volume.quarantinedBlocks &- (try storedLength(key)) &+ (value.flatMap { QuarantineRecord(decoding: $0)?.count } ?? 0)
+    default: break
+    }
+    if let value {
+      let isNew = try tree.put(key, value)
+      if isNew, key.space == .file, key.type == .inode {
+        volume.inodeCount += 1
+        volume.nextInode = max(volume.nextInode, key.object + 1)
+      }
+    } else {
+      let existed = try tree.delete(key)
+      if existed, key.space == .file, key.type == .inode { volume.inodeCount -= 1 }
+    }
+  }
+
+  private func storedLength(_ key: Key) throws(FSError) -> UInt64 {
+    guard let bytes = try tree.lookup(key), bytes.count >= 8 else { return 0 }
+    return bytes.baseAddress!.u64(0)
+  }
+
+  // MARK: Admission
+
+  /// Bytes of pending mutations that make an operation commit before it adds more: a tenth of the smallest journal.
+  static let batchBytes = 400 << 10
+
+  /// Before a change, holding no store lock: keeps journal, pending mutations and dirty nodes within bounds.
+  func admit() throws(FSError) {
+    treeLock.lock()
+    let overBatch = pending.payloadBytes > Store.batchBytes
+    let overDirty = tree.dirtyCount > tree.cacheFrameLimit * 3 / 4
+    let wantsWork = tree.dirtyCount > tree.cacheFrameLimit / 2 || pending.payloadBytes > Store.batchBytes / 2
+    let current = ticket
+    treeLock.unlock()
+    if overDirty {
+      try checkpoint()
+    } else if overBatch {
+      try commit(upTo: current)
+    } else if wantsWork {
+      background?.wake()
+    }
+  }
+
+  /// Blocks of metadata below which a growing transaction asks for more: room to delete, commit and checkpoint.
+  private static let deletionRoom = 96
+
+  private func metadataNeed(keys: Int, _ purpose: Purpose) -> Int {
+    // Each key may copy its path up to the root and split its leaf; a checkpoint's chunk map needs blocks as well.
+    keys * (tree.rootLevel + 2) / 2 + keys + 8 + chunks.mapBlockCount + (purpose == .growing ? Store.deletionRoom : 0)
+  }
+
+  private func hasMetadataRoom(keys: Int, _ purpose: Purpose) -> Bool {
+    chunks.freeBlocks >= metadataNeed(keys: keys, purpose)
+  }
+
+  /// Finds metadata blocks: a checkpoint gives back replaced ones, a new chunk brings more.
+  private func makeMetadataRoom(keys: Int, _ purpose: Purpose) throws(FSError) {
+    treeLock.lock()
+    let awaiting = chunks.releasedBlocks
+    let worthCheckpoint = awaiting > 0 && UInt64(awaiting) >= chunks.totalBlocks / 4
+    let mayTakeChunk =
+      volume.freeBlocks >= chunkBlocks && (purpose == .shrinking || volume.freeBlocks > metadataReserve)
+    // The chunk's own records need a few nodes.
+    let canTakeChunk = mayTakeChunk && chunks.freeBlocks >= 6 * (tree.rootLevel + 2)
+    if canTakeChunk && !worthCheckpoint {
+      defer { treeLock.unlock() }
+      let before = mutations
+      do throws(FSError) {
+        guard try addChunk() else { throw .noSpace }
+        ticket += 1
+      } catch {
+        if mutations != before { fail(error) }
+        throw error
+      }
+      return
+    }
+    treeLock.unlock()
+    guard awaiting > 0 else { throw .noSpace }
+    try checkpoint()
+  }
+}
