@@ -47,9 +47,7 @@ extension MountSession {
   }
 
   private func change(_ call: ControlCall, to wanted: InodeFlags) throws(FSError) {
-    let current = try store.attributes(of: call.inode).record.flags
-    let flags = current.subtracting(.userVisible).union(wanted)
-    try store.setFlags(flags, of: call.inode, by: call.caller)
+    try store.setFlags(wanted, of: call.inode, by: call.caller)
     notifier.invalidateAttributes(of: call.inode)
   }
 }

@@ -29,7 +29,9 @@ extension MountSession {
     }
     // Fixed when the image was opened.
     guard changed.direct == options.direct else { throw .invalid(.argument) }
-    try store.setOptions(changed.storeOptions)
+    let engine = changed.storeOptions
+    store.setOptions(
+      accessTime: engine.accessTime, commitSeconds: engine.commitSeconds, onError: engine.onError, seals: engine.seals)
     options = changed
     return ControlAnswer(argument)
   }

@@ -64,10 +64,12 @@ extension MountSession {
 
   func prepare(_ call: ControlCall) throws(FSError) -> ControlAnswer {
     let argument = try call.argument(holdfast_prepare.self)
-    guard argument.flags == 0 else { throw .invalid(.argument) }
+    guard argument.flags == 0, argument.offset <= Limits.fileBytes,
+      argument.length <= Limits.fileBytes - argument.offset
+    else { throw .invalid(.argument) }
     guard let handle = handles[call.handle], handle.isWriting else { throw .badHandle }
     try store.prepare(
-      call.inode, offset: argument.offset, length: argument.length, handle: call.handle, by: call.caller)
+      call.inode, offset: argument.offset, byteCount: argument.length, handle: call.handle, by: call.caller)
     notifier.invalidateAttributes(of: call.inode)
     return ControlAnswer(argument)
   }

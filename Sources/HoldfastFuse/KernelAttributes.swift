@@ -42,7 +42,9 @@ extension timespec {
 }
 
 extension Timestamp {
-  init(_ time: timespec) { self.init(seconds: Int64(time.tv_sec), nanoseconds: UInt32(truncatingIfNeeded: time.tv_nsec)) }
+  init(_ time: timespec) {
+    self.init(seconds: Int64(time.tv_sec), nanoseconds: UInt32(truncatingIfNeeded: time.tv_nsec))
+  }
 }
 
 extension fuse_entry_param {

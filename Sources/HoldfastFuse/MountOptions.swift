@@ -81,6 +81,8 @@ public struct MountOptions: Sendable, Equatable {
       case .strictatime: .strict
       }
     options.onError = onError == .shutdown ? .shutdown : .remountReadOnly
+    options.seals.policy = sealPolicy
+    options.seals.defaultGraceSeconds = UInt32(graceSeconds)
     return options
   }
 
@@ -122,8 +124,8 @@ public struct MountOptions: Sendable, Equatable {
   /// Options of fstab that mean something to mount(8), systemd or nobody, never to a filesystem.
   private static func isForOthers(_ name: Substring) -> Bool {
     switch name {
-    case "", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "default_permissions",
-      "comment", "remount", "silent", "loud", "mand", "nomand", "iversion", "noiversion":
+    case "", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "comment",
+      "default_permissions", "remount", "silent", "loud", "mand", "nomand", "iversion", "noiversion":
       true
     default: name.hasPrefix("x-") || name.hasPrefix("X-")
     }

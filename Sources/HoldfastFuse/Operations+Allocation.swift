@@ -66,7 +66,7 @@ extension MountSession {
       if clearsPrivileges { try capabilities.dropIfKnown(destination, in: store) }
       let count = try store.copyRange(
         from: source, at: sourceOffset, to: destination, at: destinationOffset,
-        length: min(length, Self.copyBytes), handle: handle, by: reply.caller)
+        length: min(length, Self.copyBytes), dropPrivileges: false, handle: handle, by: reply.caller)
       reply.send(Int(count))
     } catch {
       fail(reply, error, .copyFileRange, destination)

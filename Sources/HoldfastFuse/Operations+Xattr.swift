@@ -50,21 +50,15 @@ extension MountSession {
       if let virtual = VirtualAttribute(name) {
         try set(virtual, inode, to: value, mode: mode, by: reply.caller)
       } else {
-        try store.setXattr(name, of: inode, to: value, mode: mode, by: reply.caller)
+        try store.setXattr(
+          name, of: inode, to: value, mode: mode,
+          dropSetGroupID: flags & KernelTransport.Carried.aclClearsSetGroupID != 0, by: reply.caller)
         if FileCapabilities.isName(name) { capabilities.add(inode) }
-        if flags & KernelTransport.Carried.aclClearsSetGroupID != 0 { try clearSetGroupID(inode, by: reply.caller) }
       }
       reply.send()
     } catch {
       fail(reply, error, .setxattr, inode)
     }
-  }
-
-  /// An ACL set by somebody outside the file's group takes its set-gid bit, as chmod does.
-  private func clearSetGroupID(_ inode: InodeNumber, by caller: Credentials) throws(FSError) {
-    var changes = AttributeChanges()
-    changes.mode = try store.attributes(of: inode).record.mode & 0o7777 & ~0o2000
-    _ = try store.setAttributes(changes, of: inode, handle: nil, by: caller)
   }
 
   private func listXattrs(_ reply: consuming Reply<AttributeValue>, _ inode: InodeNumber, capacity: Int) {

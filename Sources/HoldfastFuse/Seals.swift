@@ -25,18 +25,18 @@ extension MountSession {
     let taker = Credentials(
       uid: caller.uid, gid: caller.gid, pid: ProcessInfo.process(ofThread: caller.pid) ?? caller.pid)
     let request = SealRequest(
-      specification, name: name, handle: handle, taker: taker, defaultGraceSeconds: UInt32(options.graceSeconds),
-      command: ProcessInfo.command(of: taker.pid), pinnedBytes: pinnedBytes(specification, attributes))
-    guard let pid = specification.pid else { return try take(request, specification, createOnly, inode) }
+      specification, name: name, handle: handle, taker: taker,
+      defaultGraceSeconds: store.seals.options.defaultGraceSeconds, command: ProcessInfo.command(of: taker.pid))
+    guard let pid = specification.pid else { return try take(request, createOnly, inode) }
     return try processWatcher.whileWatching(pid) { process throws(FSError) in
       var bound = request
       bound.lifetime = .process(process)
-      return try take(bound, specification, createOnly, inode)
+      return try take(bound, createOnly, inode)
     }
   }
 
   func releaseSeal(_ identity: RequestIdentity, of inode: InodeNumber, by caller: Credentials) throws(FSError) {
-    try store.unseal(identity, of: inode, by: caller, isAdministrator: isAdministrator(caller))
+    try store.unseal(identity, of: inode, by: caller)
   }
 
   func isAdministrator(_ caller: Credentials) -> Bool {
@@ -44,16 +44,12 @@ extension MountSession {
   }
 
   private func take(
-    _ request: SealRequest, _ specification: SealSpecification, _ createOnly: Bool, _ inode: InodeNumber
+    _ request: SealRequest, _ createOnly: Bool, _ inode: InodeNumber
   ) throws(FSError) -> SealGrant {
-    let grant = try store.seal(request, preparation: specification.preparation, createOnly: createOnly, of: inode)
-    // Filling changes the number of blocks, which the kernel did not see.
-    if specification.preparation == .fill { notifier.invalidateAttributes(of: inode) }
+    let before = try store.attributes(of: inode).record.blocks
+    let grant = try store.seal(request, createOnly: createOnly, of: inode)
+    // Filling takes blocks and sealing trims preallocation, which the kernel did not see.
+    if try store.attributes(of: inode).record.blocks != before { notifier.invalidateAttributes(of: inode) }
     return grant
-  }
-
-  private func pinnedBytes(_ specification: SealSpecification, _ attributes: Attributes) -> UInt64 {
-    if let blocks = specification.scope.blocks { return blocks.count << UInt64(Block.shift) }
-    return attributes.record.size
   }
 }
