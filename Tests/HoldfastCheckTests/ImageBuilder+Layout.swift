@@ -32,7 +32,7 @@ extension ImageBuilder {
     for (key, value) in records {
       value.withUnsafeBytes { value in
         switch key.space {
-        case .free: superblock.freeBlocks += LengthRecord.decode(value) ?? 0
+        case .free: superblock.freeBlocks &+= LengthRecord.decode(value) ?? 0
         case .quarantine: superblock.quarantinedBlocks += QuarantineRecord(decoding: value)?.count ?? 0
         case .file: if key.type == .inode { superblock.inodeCount += 1 }
         default: break
