@@ -48,6 +48,8 @@ let package = Package(
         "CFuse3", "CPlatform", "CHoldfast", "HoldfastBase", "HoldfastFormat", "HoldfastSeal", "HoldfastStore",
         .product(name: "Logging", package: "swift-log"),
       ]),
+    tests("HoldfastFormatTests", ["HoldfastBase", "HoldfastFormat"]),
+    tests("HoldfastCheckTests", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastCheck"]),
     .executableTarget(
       name: "holdfast",
       dependencies: [
@@ -59,5 +61,6 @@ let package = Package(
       "HoldfastCommandTests",
       ["HoldfastCommand", "HoldfastClient", "HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
     tests("HoldfastSealTests", ["CPlatform", "HoldfastBase", "HoldfastSeal"]),
+    tests("HoldfastStoreTests", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore"]),
   ]
 )
