@@ -18,6 +18,9 @@ let package = Package(
   products: [
     .executable(name: "holdfast", targets: ["holdfast"]),
     .library(name: "HoldfastClient", targets: ["HoldfastClient"]),
+    .library(
+      name: "HoldfastEngine",
+      targets: ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
