@@ -51,6 +51,7 @@ let package = Package(
         "CPlatform", "HoldfastCommand", "HoldfastFuse", "HoldfastStore", "HoldfastDevice", "HoldfastCheck", "HoldfastClient",
         "HoldfastSimulation", "HoldfastFormat", "HoldfastSeal", "HoldfastBase",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: strict),
     tests(
       "HoldfastCommandTests",
