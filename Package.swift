@@ -45,6 +45,8 @@ let package = Package(
     library(
       "HoldfastFuse",
       ["CFuse3", "CPlatform", "CHoldfast", "HoldfastBase", "HoldfastSeal", "HoldfastStore", .product(name: "Logging", package: "swift-log")]),
+    tests("HoldfastFormatTests", ["HoldfastBase", "HoldfastFormat"]),
+    tests("HoldfastCheckTests", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastCheck"]),
     .executableTarget(
       name: "holdfast",
       dependencies: [
@@ -57,5 +59,6 @@ let package = Package(
       "HoldfastCommandTests",
       ["HoldfastCommand", "HoldfastClient", "HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
     tests("HoldfastSealTests", ["CPlatform", "HoldfastBase", "HoldfastSeal"]),
+    tests("HoldfastStoreTests", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore"]),
   ]
 )

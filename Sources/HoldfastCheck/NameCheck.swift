@@ -41,12 +41,14 @@ struct NameCheck {
   private mutating func take(_ name: Name) {
     let target = name.target & Key.maximumObject
     guard let index = inodes.index(of: target) else {
+      countSubdirectory(name, of: nil)
       if !lost.touches(inode: target) {
         log.report(.entryDangling(directory: name.directory, offset: name.offset, inode: target))
       }
       return
     }
     inodes.entries[index].names &+= 1
+    countSubdirectory(name, of: inodes.entries[index].type)
     guard let type = inodes.entries[index].type else { return }
     if UInt64(type.rawValue) != name.target >> 56 {
       log.report(.entryType(directory: name.directory, offset: name.offset, inode: target))
@@ -54,6 +56,13 @@ struct NameCheck {
     let directory = inodes.entries[index].directory
     guard directory >= 0 else { return }
     if inodes.directories[directory].namedIn == 0 { inodes.directories[directory].namedIn = name.directory }
+  }
+
+  /// Counts `name` among its directory's subdirectories; where the inode's type is not known, the entry's holds.
+  private mutating func countSubdirectory(_ name: Name, of type: FileType?) {
+    guard (type?.rawValue).map({ UInt64($0) }) ?? name.target >> 56 == UInt64(FileType.directory.rawValue) else {
+      return
+    }
     if let parent = inodes.index(of: name.directory), inodes.entries[parent].directory >= 0 {
       inodes.directories[inodes.entries[parent].directory].subdirectories &+= 1
     }

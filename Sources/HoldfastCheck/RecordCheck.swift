@@ -67,6 +67,8 @@ struct RecordCheck {
   mutating func finish() {
     finishFiles()
     for overhang in overhangs where !overhang.isExplained {
+      let orphan = Key.orphan(overhang.inode)
+      if lost.touches(orphan, orphan.successor) { continue }
       log.report(.extentBeyondEnd(inode: overhang.inode, fileBlock: overhang.fileBlock))
     }
     overhangs = []

@@ -42,6 +42,8 @@ enum ConflictRule {
 
   /// Whether a change falls within a request's scope.
   static func reaches(_ change: MapChange, pinned: BlockRange?) -> Bool {
+    // Row 2: what names no block changes none, unless it is the size that changes.
+    if change.blocks.isEmpty, change.kind.isOfItsBlocksOnly { return false }
     // A whole-file request covers every block there is or could be, and the size: rows 3–15, column "hard seal".
     guard let pinned else { return true }
     switch change.kind {
@@ -60,5 +62,15 @@ enum ConflictRule {
     if let handle = claim.ownerHandle { return actor.handle == handle }
     if let process = claim.ownerProcess { return process > 0 && actor.credentials.pid == process }
     return false
+  }
+}
+
+extension MapChange.Kind {
+  /// The other kinds also change the size, or all that follows.
+  fileprivate var isOfItsBlocksOnly: Bool {
+    switch self {
+    case .fill, .punch, .share, .relocate: true
+    case .grow, .truncate, .shift, .reclaim: false
+    }
   }
 }

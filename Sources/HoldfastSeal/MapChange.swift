@@ -30,7 +30,8 @@ public struct MapChange: Equatable, Sendable {
 
   public var kind: Kind
   /// The file blocks that change. A pin is judged by these: for `grow` only the blocks that *gain* a mapping
-  /// (none when the size alone grows, be it within an allocated last block).
+  /// (none when the size alone grows, be it within an allocated last block). A `fill` of no blocks is always
+  /// allowed: an overwrite that needs a permit for form's sake.
   public var blocks: BlockRange
 
   public init(kind: Kind, blocks: BlockRange) {

@@ -57,6 +57,18 @@ extension SealTable {
     return grant
   }
 
+  /// Mount: a persistent request stands again. It was granted once, so nothing refuses it: limits are for taking.
+  /// - Precondition: nobody can see the file yet; the request was decoded from a record.
+  public func restore(_ request: SealRequest, inode: InodeNumber, generation: UInt64) {
+    let notify = withState { state -> (@Sendable () -> Void)? in
+      if let slot = state.index.slot(request.identity, inode) { state.index.remove(slot) }
+      let slot = state.index.add(request, inode: inode, generation: generation)
+      let isNearest = state.schedule(slot: slot, id: state.index[slot].id, deadline: request.deadline)
+      return isNearest ? state.onEarlierDeadline : nil
+    }
+    notify?()
+  }
+
   /// Whether `insert` would refuse now, before the caller does costly work. Only `insert` is proof.
   public func precheck(_ request: SealRequest, inode: InodeNumber, createOnly: Bool) throws(FSError) {
     try withState { (state: inout State) throws(FSError) in

@@ -38,7 +38,13 @@ import Testing
       actor: .daemon)
   }
 
+  private static func noChange(_ description: String, _ change: MapChange) -> Row {
+    Row(description: description, change: change, hard: .none, pin: .none, breakable: .none, breakablePin: .none)
+  }
+
   static let rows: [Row] = [
+    noChange("2: overwrite that fills no block", .fill(range(12, 12))),
+    noChange("12: punch of nothing", .punch(byteOffset: 12 << 12, byteCount: 0)),
     inScope("3: write into a hole in R", .fill(range(12, 13))),
     inScope("3: write into a hole reaching into R", .fill(range(0, 11))),
     outOfPin("3: write into a hole before R", .fill(range(0, 10))),

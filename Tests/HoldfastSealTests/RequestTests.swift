@@ -184,6 +184,23 @@ import Testing
     table.checkInvariants()
   }
 
+  /// What the disk says stands, whatever the limits are now.
+  @Test func restoring() throws {
+    var options = SealOptions()
+    options.limits.requests = 1
+    table.setOptions(options)
+    for name in ["a", "b"] {
+      table.restore(request(name, lifetime: .persistent, ttl: 100), inode: file, generation: 5)
+    }
+    let pin = request("c", lifetime: .persistent, scope: .range(byteOffset: 0, byteCount: 1))
+    table.restore(pin, inode: 8, generation: 5)
+    #expect(table.count(file) == 2 && table.count(8) == 1 && table.isImmutable(file))
+    #expect(thrown { () throws(FSError) in try table.take(request("d"), on: file) } == .quotaExceeded)
+    table.releaseExpired(now: .max)
+    #expect(table.totalCount == 1)
+    table.checkInvariants()
+  }
+
   @Test func badNamesAreRefused() {
     for name in ["a.b", String(repeating: "x", count: 65), "a\0"] {
       #expect(

@@ -1,0 +1,129 @@
+import HoldfastBase
+import HoldfastStore
+import Testing
+
+@Suite struct FileTests {
+  @Test func writesReadBackAcrossRemountAndCrash() throws {
+    var volume = try Volume()
+    let file = try volume.create("file")
+    try volume.write(file, pattern(10_000))
+    #expect(try volume.read(file, 20_000) == pattern(10_000))
+    try volume.remount()
+    #expect(try volume.read(volume.lookup("file"), 20_000) == pattern(10_000))
+    try volume.write(file, pattern(300_000, seed: 9), at: 5000)
+    try volume.store.sync(file, dataOnly: false)
+    try volume.crash()
+    #expect(try volume.read(file, 400_000, at: 5000) == pattern(300_000, seed: 9))
+    #expect(try volume.read(file, 5000) == Array(pattern(10_000)[..<5000]))
+  }
+
+  @Test func manyFilesSurvive() throws {
+    var volume = try Volume(mebibytes: 256)
+    let directory = try volume.makeDirectory("many")
+    for index in 0..<20_000 {
+      let file = try volume.create("file-\(index)", in: directory)
+      if index % 10 == 0 { try volume.write(file, pattern(100, seed: UInt8(index % 251))) }
+      if index % 1000 == 0 { try volume.store.housekeep() }
+    }
+    try volume.remount()
+    #expect(try volume.names(in: directory).count == 20_002)
+    for index in stride(from: 0, to: 20_000, by: 10) {
+      let file = try volume.lookup("file-\(index)", in: directory)
+      #expect(try volume.read(file, 200) == pattern(100, seed: UInt8(index % 251)))
+    }
+    for index in 0..<20_000 { try volume.unlink("file-\(index)", in: directory) }
+    try volume.store.housekeep()
+    #expect(try volume.names(in: directory) == [".", ".."])
+    try volume.remount()
+    #expect(volume.store.usage.inodes == 2)
+  }
+
+  @Test func truncationShowsZerosOnRegrowth() throws {
+    let volume = try Volume()
+    let file = try volume.create("file")
+    try volume.write(file, pattern(10_000))
+    try volume.truncate(file, 4500)
+    try volume.truncate(file, 9000)
+    #expect(try volume.read(file, 10_000) == Array(pattern(10_000)[..<4500]) + [UInt8](repeating: 0, count: 4500))
+    try volume.write(file, [1], at: 20_000)
+    #expect(try volume.read(file, 30_000, at: 9000) == [UInt8](repeating: 0, count: 11_000) + [1])
+  }
+
+  @Test func punchingAndZeroing() throws {
+    let volume = try Volume()
+    let file = try volume.create("file")
+    var expected = pattern(100_000)
+    try volume.write(file, expected)
+    try volume.allocate(file, [.punchHole, .keepSize], 5000, 20_000)
+    expected.replaceSubrange(5000..<25_000, with: [UInt8](repeating: 0, count: 20_000))
+    #expect(try volume.read(file, 200_000) == expected)
+    try volume.allocate(file, [.zeroRange], 90_000, 20_000)
+    expected.replaceSubrange(90_000..<100_000, with: [UInt8](repeating: 0, count: 20_000))
+    #expect(try volume.read(file, 200_000) == expected)
+    #expect(try volume.store.seekHole(file, from: 0) == 8192)
+    #expect(try volume.store.seekData(file, from: 8192) == 24_576)
+  }
+
+  @Test func freedSpaceComesBack() throws {
+    var volume = try Volume()
+    var before: UInt64 = 0
+    for round in 0..<40 {
+      let file = try volume.create("big")
+      let data = pattern(64 << 10, seed: UInt8(round))
+      for part in 0..<48 { try volume.write(file, data, at: UInt64(part) << 17) }
+      #expect(try volume.read(file, 64 << 10, at: 47 << 17) == data)
+      try volume.unlink("big")
+      try volume.store.housekeep()
+      // The first round may take a metadata chunk for good.
+      if round == 0 { before = volume.store.usage.freeBlocks }
+    }
+    try volume.remount()
+    #expect(volume.store.usage.freeBlocks == before)
+  }
+
+  @Test func aFullVolumeSaysSoAndCanBeEmptied() throws {
+    var volume = try Volume(mebibytes: 32)
+    var made = 0
+    do {
+      while true {
+        let file = try volume.create("file-\(made)")
+        made += 1
+        try volume.write(file, pattern(100_000))
+      }
+    } catch let error as FSError {
+      #expect(error == .noSpace)
+    }
+    #expect(made > 50)
+    for index in 0..<made { try volume.unlink("file-\(index)") }
+    try volume.store.housekeep()
+    try volume.remount()
+    #expect(try volume.names() == [".", ".."])
+    let file = try volume.create("again")
+    try volume.write(file, pattern(1_000_000))
+  }
+
+  @Test func fsyncAfterSmallAppendCostsTwoBarriersAndLittleJournal() throws {
+    let volume = try Volume()
+    let file = try volume.create("log")
+    try volume.write(file, pattern(100))
+    try volume.store.syncAll()
+    try volume.store.housekeep()
+    let barriers = volume.device.barriers.load(ordering: .relaxed)
+    let bytes = volume.device.bytesWritten.load(ordering: .relaxed)
+    try volume.write(file, pattern(100), append: true)
+    try volume.store.sync(file, dataOnly: false)
+    #expect(volume.device.barriers.load(ordering: .relaxed) - barriers <= 2)
+    #expect(volume.device.bytesWritten.load(ordering: .relaxed) - bytes <= 16 << 10)
+  }
+
+  @Test func cleanMountReadsFewBlocks() throws {
+    var volume = try Volume()
+    for index in 0..<5000 { _ = try volume.create("file-\(index)") }
+    try volume.store.unmount()
+    let before = volume.device.bytesRead.load(ordering: .relaxed)
+    volume.store = try Store(mounting: volume.device, options: Volume.options)
+    let read = volume.device.bytesRead.load(ordering: .relaxed) - before
+    // The journal ring is looked through once for damage, however many files there are.
+    #expect(read < (8 << 20))
+  }
+}
