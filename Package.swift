@@ -18,6 +18,9 @@ let package = Package(
   products: [
     .executable(name: "holdfast", targets: ["holdfast"]),
     .library(name: "HoldfastClient", targets: ["HoldfastClient"]),
+    .library(
+      name: "HoldfastEngine",
+      targets: ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -44,7 +47,10 @@ let package = Package(
       ]),
     library(
       "HoldfastFuse",
-      ["CFuse3", "CPlatform", "CHoldfast", "HoldfastBase", "HoldfastSeal", "HoldfastStore", .product(name: "Logging", package: "swift-log")]),
+      [
+        "CFuse3", "CPlatform", "CHoldfast", "HoldfastBase", "HoldfastFormat", "HoldfastSeal", "HoldfastStore",
+        .product(name: "Logging", package: "swift-log"),
+      ]),
     tests("HoldfastFormatTests", ["HoldfastBase", "HoldfastFormat"]),
     tests("HoldfastCheckTests", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastStore", "HoldfastCheck"]),
     .executableTarget(
@@ -53,6 +59,7 @@ let package = Package(
         "CPlatform", "HoldfastCommand", "HoldfastFuse", "HoldfastStore", "HoldfastDevice", "HoldfastCheck", "HoldfastClient",
         "HoldfastSimulation", "HoldfastFormat", "HoldfastSeal", "HoldfastBase",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: strict),
     tests(
       "HoldfastCommandTests",

@@ -1,0 +1,79 @@
+/// What wakes the thread that waits for a mount: one byte each through a pipe, which signal handlers may write to.
+
+import CFuse3
+import Glibc
+
+final class EventPipe: @unchecked Sendable {
+  enum Event: UInt8 {
+    case ready = 1
+    /// The session is over.
+    case ended
+    /// SIGTERM, SIGINT or SIGHUP arrived.
+    case signalled
+  }
+
+  private let reading: Int32
+  let writing: Int32
+
+  init() {
+    var ends: [Int32] = [-1, -1]
+    let status = holdfast_pipe(&ends)
+    precondition(status == 0, "pipe: \(errno)")
+    reading = ends[0]
+    writing = ends[1]
+  }
+
+  deinit {
+    close(reading)
+    close(writing)
+  }
+
+  func send(_ event: Event) {
+    var byte = event.rawValue
+    while write(writing, &byte, 1) < 0, errno == EINTR {}
+  }
+
+  func next() -> Event {
+    var byte: UInt8 = 0
+    while true {
+      let count = read(reading, &byte, 1)
+      if count < 0, errno == EINTR { continue }
+      guard count == 1, let event = Event(rawValue: byte) else { return .ended }
+      return event
+    }
+  }
+}
+
+/// Handlers for the signals that end a mount, for as long as one is served. One mount per process has them.
+struct SignalWatch {
+  private static let signals = [SIGTERM, SIGINT, SIGHUP]
+  /// Read by the handler, hence a plain integer.
+  private nonisolated(unsafe) static var descriptor: Int32 = -1
+
+  /// `events` must outlive the watch.
+  init(_ events: EventPipe) {
+    Self.descriptor = events.writing
+    Thread.prepareWaking()
+    for signal in Self.signals {
+      Self.set(signal) { _ in
+        let saved = errno
+        var byte = EventPipe.Event.signalled.rawValue
+        _ = write(SignalWatch.descriptor, &byte, 1)
+        errno = saved
+      }
+    }
+    // A pipe or socket that went away is an error code, not an end.
+    signal(SIGPIPE, SIG_IGN)
+  }
+
+  func end() {
+    for signal in Self.signals { Self.set(signal, SIG_DFL) }
+    Self.descriptor = -1
+  }
+
+  private static func set(_ signal: Int32, _ handler: __sighandler_t?) {
+    var action = sigaction()
+    action.__sigaction_handler.sa_handler = handler
+    sigaction(signal, &action, nil)
+  }
+}

@@ -1,0 +1,100 @@
+/// A volume on a mount point, from mount(2) to the last block on disk: the one entry of this module.
+///
+/// The caller's thread makes the mount and then only waits: for the kernel's INIT, for the end of the session
+/// (umount, or the connection's abort), for a signal. SIGTERM, SIGINT and SIGHUP detach the mount and end the
+/// session as umount does; files still open on it answer ENOTCONN from then on.
+
+import CFuse3
+import Glibc
+import HoldfastBase
+import HoldfastStore
+import Logging
+
+public enum MountedVolume {
+  /// More would only wait for each other: the operations that take time are at the device.
+  private static let workerLimit = 16
+
+  /// Mounts `store` and serves it until it is unmounted; then unmounts the store. `onReady` is called once, on this
+  /// thread, when the mount answers.
+  /// - Parameters:
+  ///   - image: Absolute path of the image, which /proc/mounts will show as the source.
+  ///   - mountPoint: Absolute path without symbolic links.
+  public static func run(
+    store: Store, image: String, mountPoint: String, options: MountOptions,
+    logger: Logger = Logger(label: "holdfast"), onReady: () -> Void
+  ) throws(MountError) {
+    let served = serve(
+      store: store, image: image, mountPoint: mountPoint, options: options, logger: logger, onReady: onReady)
+    do throws(FSError) {
+      try store.unmount()
+    } catch {
+      logger.error("unmount: \(error)")
+      throw .volume(error)
+    }
+    try served.get()
+  }
+
+  private static func serve(
+    store: Store, image: String, mountPoint: String, options: MountOptions, logger: Logger, onReady: () -> Void
+  ) -> Result<Void, MountError> {
+    do throws(MountError) {
+      let log = SessionLog(logger)
+      let session = MountSession(store: store, image: image, mountPoint: mountPoint, options: options, log: log)
+      defer { session.processWatcher.stop() }
+      let events = EventPipe()
+      let signals = SignalWatch(events)
+      defer { signals.end() }
+      let mount = KernelMount(source: image, mountPoint: mountPoint, options: options)
+      let connection = try FuseConnection(session, descriptor: try mount.open())
+      defer { connection.close() }
+      let workers = WorkerPool(session: connection.handle, limit: workerLimit) { events.send(.ended) }
+      session.transport.onInitialized = { events.send(.ready) }
+      session.notifier.start(connection.handle)
+      workers.start()
+      let isReady = wait(for: events, session: session, onReady: onReady)
+      workers.stop()
+      session.notifier.stop()
+      return isReady ? .success(()) : .failure(.session)
+    } catch {
+      return .failure(error)
+    }
+  }
+
+  /// Until the session is over or a signal asks for its end; whether the mount ever answered.
+  private static func wait(for events: EventPipe, session: MountSession, onReady: () -> Void) -> Bool {
+    var device: MountTable.Device?
+    var isReady = false
+    while true {
+      switch events.next() {
+      case .ready:
+        device = MountTable.device(mountedOn: session.mountPoint)
+        if let device { ReadAhead.raise(device) }
+        isReady = true
+        onReady()
+      case .ended:
+        return isReady
+      case .signalled:
+        session.log.logger.notice("a signal asks for the end: detaching \(session.mountPoint)")
+        flush(session.mountPoint)
+        KernelMount.detach(session.mountPoint, device: device)
+        return isReady
+      }
+    }
+  }
+
+  /// Pages written through mappings are the kernel's until it writes them back; the workers serve that meanwhile.
+  private static func flush(_ mountPoint: String) {
+    let root = open(mountPoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard root >= 0 else { return }
+    _ = holdfast_sync_filesystem(root)
+    close(root)
+  }
+}
+
+/// How far ahead of a sequential reader the kernel reads: its default of 128 KiB makes READs small. Root only.
+enum ReadAhead {
+  static func raise(_ device: MountTable.Device) {
+    let kibibytes = TransferBuffers.bytes >> 10
+    SmallFile.write("\(kibibytes)\n", to: "/sys/class/bdi/\(device.major):\(device.minor)/read_ahead_kb")
+  }
+}

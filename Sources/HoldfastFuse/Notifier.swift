@@ -1,0 +1,84 @@
+/// Tells the kernel to forget what it cached: attributes or pages it could not see change.
+///
+/// A notification from inside an operation deadlocks (it waits for pages the operation's caller has locked),
+/// so operations queue them here and one thread, which holds no lock and no request, sends them.
+/// Owns: the queue, under `lock`. Notifications still queued when the mount ends are dropped.
+
+import CFuse3
+import Glibc
+import HoldfastBase
+
+final class Notifier: @unchecked Sendable {
+  private enum Message {
+    case pages(InodeNumber, offset: Int64, length: Int64)
+    case attributes(InodeNumber)
+  }
+
+  private let lock = Lock()
+  private let changed = Condition()
+  private var queue: [Message] = []
+  private var isStopped = false
+  private var isIdle = true
+  private var thread: Thread?
+
+  func start(_ session: OpaquePointer) {
+    nonisolated(unsafe) let session = session
+    thread = Thread(name: "notifier") { self.run(session) }
+  }
+
+  /// Bytes `offset ..< offset + length` of the page cache no longer show what the file holds; 0: to the end.
+  func invalidatePages(of inode: InodeNumber, offset: UInt64, length: UInt64) {
+    let start = Int64(clamping: offset)
+    post(.pages(inode, offset: start, length: Int64(clamping: length)))
+  }
+
+  func invalidateAttributes(of inode: InodeNumber) { post(.attributes(inode)) }
+
+  /// Ends the thread, or abandons it when the kernel does not answer a notification within a second
+  /// (possible only while the connection is being torn down, which then ends it).
+  func stop() {
+    lock.lock()
+    isStopped = true
+    queue.removeAll()
+    changed.broadcast()
+    if !isIdle { _ = changed.wait(lock, milliseconds: 1000) }
+    let ended = isIdle
+    lock.unlock()
+    if ended { thread?.join() } else { thread?.detach() }
+    thread = nil
+  }
+
+  private func post(_ message: Message) {
+    lock.lock()
+    if !isStopped {
+      queue.append(message)
+      changed.signal()
+    }
+    lock.unlock()
+  }
+
+  private func run(_ session: OpaquePointer) {
+    lock.lock()
+    while true {
+      while queue.isEmpty, !isStopped { changed.wait(lock) }
+      if isStopped { break }
+      let batch = queue
+      queue.removeAll(keepingCapacity: true)
+      isIdle = false
+      lock.unlock()
+      // An inode the kernel does not know answers ENOENT: there was nothing to forget.
+      for message in batch {
+        switch message {
+        case .pages(let inode, let offset, let length):
+          _ = fuse_lowlevel_notify_inval_inode(session, inode, off_t(offset), off_t(length))
+        case .attributes(let inode):
+          _ = fuse_lowlevel_notify_inval_inode(session, inode, -1, 0)
+        }
+      }
+      lock.lock()
+      isIdle = true
+    }
+    changed.broadcast()
+    lock.unlock()
+  }
+}

@@ -1,0 +1,91 @@
+/// stat(2)'s side: getattr, setattr, statfs, and what clears set-id bits and file capabilities.
+
+import CFuse3
+import HoldfastBase
+import HoldfastFormat
+import HoldfastStore
+
+extension MountSession {
+  static func addAttributeOperations(to operations: inout fuse_lowlevel_ops) {
+    operations.getattr = { request, inode, _ in serving(request).getAttributes(Reply(request), inode) }
+    operations.setattr = { request, inode, values, valid, info in
+      serving(request).setAttributes(Reply(request), inode, values!.pointee, valid: valid, handle: info?.pointee.fh)
+    }
+    operations.statfs = { request, _ in serving(request).volumeStatistics(Reply(request)) }
+  }
+
+  private func getAttributes(_ reply: consuming Reply<Stat>, _ inode: InodeNumber) {
+    counters.count(.getattr)
+    do throws(FSError) {
+      reply.send(try store.attributes(of: inode))
+    } catch {
+      fail(reply, error, .getattr, inode)
+    }
+  }
+
+  private func setAttributes(
+    _ reply: consuming Reply<Stat>, _ inode: InodeNumber, _ values: stat, valid: Int32, handle: UInt64?
+  ) {
+    counters.count(.setattr)
+    do throws(FSError) {
+      var changes = AttributeChanges(values, valid: valid)
+      if clearsPrivileges { try clearPrivileges(inode, &changes, valid: valid) }
+      reply.send(try store.setAttributes(changes, of: inode, handle: handle, by: reply.caller))
+    } catch {
+      fail(reply, error, .setattr, inode)
+    }
+  }
+
+  /// A truncation removes the file's capability, and its set-id bits when the kernel says so. A change of owner
+  /// removes both whoever asks, chown(path, -1, -1) too, which arrives as a request that changes nothing.
+  private func clearPrivileges(
+    _ inode: InodeNumber, _ changes: inout AttributeChanges, valid: Int32
+  ) throws(FSError) {
+    let changesOwner = changes.uid != nil || changes.gid != nil || valid == 0
+    guard changesOwner || changes.size != nil else { return }
+    if changesOwner, changes.mode == nil {
+      changes.dropPrivileges = try !store.attributes(of: inode).record.isDirectory
+    }
+    try capabilities.drop(inode, in: store)
+  }
+
+  private func volumeStatistics(_ reply: consuming Reply<VolumeStat>) {
+    counters.count(.statfs)
+    let usage = store.usage
+    var statistics = statvfs()
+    statistics.f_bsize = UInt(Block.size)
+    statistics.f_frsize = UInt(Block.size)
+    statistics.f_blocks = UInt(usage.totalBlocks)
+    statistics.f_bfree = UInt(usage.freeBlocks)
+    statistics.f_bavail = UInt(usage.freeBlocks)
+    // Inodes are records in the tree: there is room for as many as there are free blocks, at least.
+    statistics.f_files = UInt(usage.inodes + usage.freeBlocks)
+    statistics.f_ffree = UInt(usage.freeBlocks)
+    statistics.f_favail = UInt(usage.freeBlocks)
+    statistics.f_namemax = UInt(Limits.nameBytes)
+    reply.send(statistics)
+  }
+}
+
+extension AttributeChanges {
+  /// From what SETATTR carries: `valid` names the fields of `values` to be set.
+  init(_ values: stat, valid: Int32) {
+    self.init()
+    if valid & FUSE_SET_ATTR_MODE != 0 { mode = values.st_mode & 0o7777 }
+    if valid & FUSE_SET_ATTR_UID != 0 { uid = values.st_uid }
+    if valid & FUSE_SET_ATTR_GID != 0 { gid = values.st_gid }
+    if valid & FUSE_SET_ATTR_SIZE != 0 { size = UInt64(bitPattern: Int64(values.st_size)) }
+    if valid & FUSE_SET_ATTR_ATIME_NOW != 0 {
+      accessed = .now
+    } else if valid & FUSE_SET_ATTR_ATIME != 0 {
+      accessed = .at(Timestamp(values.st_atim))
+    }
+    if valid & FUSE_SET_ATTR_MTIME_NOW != 0 {
+      modified = .now
+    } else if valid & FUSE_SET_ATTR_MTIME != 0 {
+      modified = .at(Timestamp(values.st_mtim))
+    }
+    if valid & FUSE_SET_ATTR_CTIME != 0 { changed = .at(Timestamp(values.st_ctim)) }
+    dropPrivileges = valid & (FUSE_SET_ATTR_KILL_SUID | FUSE_SET_ATTR_KILL_SGID) != 0
+  }
+}

@@ -1,0 +1,66 @@
+/// What the daemon tells of itself, as JSON: `holdfast.stats` and HOLDFAST_IOC_INFO. docs/INTERFACE.md and
+/// docs/ABI.md name the members.
+
+import Glibc
+import HoldfastBase
+import HoldfastSeal
+import HoldfastStore
+
+extension MountSession {
+  /// `holdfast.stats`.
+  func statisticsJSON() -> [UInt8] {
+    var json = JSONWriter()
+    json.beginObject()
+    json.key("operations")
+    json.beginObject()
+    for operation in Operation.allCases {
+      let (count, failures) = counters.value(operation)
+      if count == 0 { continue }
+      json.key(String(describing: operation))
+      json.beginObject()
+      json.member("count", count)
+      json.member("failed", failures)
+      json.endObject()
+    }
+    json.endObject()
+    json.key("refusals")
+    store.seals.refusals.write(to: &json)
+    json.member("seals", store.seals.totalCount)
+    json.member("open_handles", handles.count)
+    json.key("usage")
+    store.usage.write(to: &json)
+    json.endObject()
+    return json.finish()
+  }
+
+  /// HOLDFAST_IOC_INFO.
+  func informationJSON() -> [UInt8] {
+    let superblock = store.superblock
+    var json = JSONWriter()
+    json.beginObject()
+    json.member("pid", getpid())
+    json.member("image", image)
+    json.member("mountpoint", mountPoint)
+    json.member("label", superblock.label)
+    json.member("uuid", superblock.id.description)
+    json.member("options", options.list)
+    json.member("read_only", options.readOnly)
+    json.key("usage")
+    store.usage.write(to: &json)
+    json.member("seals", store.seals.totalCount)
+    json.endObject()
+    return json.finish()
+  }
+}
+
+extension VolumeUsage {
+  func write(to json: inout JSONWriter) {
+    json.beginObject()
+    json.member("block_size", Block.size)
+    json.member("total_blocks", totalBlocks)
+    json.member("free_blocks", freeBlocks)
+    json.member("quarantined_blocks", quarantinedBlocks)
+    json.member("inodes", inodes)
+    json.endObject()
+  }
+}

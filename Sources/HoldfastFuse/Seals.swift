@@ -1,0 +1,55 @@
+/// Taking and releasing requests for callers of xattrs and ioctls: who they are, what they may, what lives with what.
+///
+/// Owns: nothing. The process a request is bound to is watched from before the request exists, so that an exit in
+/// between is not missed.
+
+import HoldfastBase
+import HoldfastSeal
+import HoldfastStore
+
+extension MountSession {
+  /// Takes the request `specification` describes. With `handle` it is bound to that handle, unless the
+  /// specification says otherwise; without, it is the caller's named one.
+  func takeSeal(
+    _ specification: SealSpecification, name: String, handle: UInt64?, createOnly: Bool, of inode: InodeNumber,
+    by caller: Credentials, holdsWriteHandle: Bool
+  ) throws(FSError) -> SealGrant {
+    let attributes = try store.attributes(of: inode)
+    guard attributes.record.isRegular else {
+      throw attributes.record.isDirectory ? .isDirectory : .invalid(.argument)
+    }
+    let isAdministrator = isAdministrator(caller)
+    try store.seals.checkRight(
+      taker: caller, isAdministrator: isAdministrator, fileOwner: attributes.record.uid,
+      holdsWriteHandle: holdsWriteHandle)
+    let taker = Credentials(
+      uid: caller.uid, gid: caller.gid, pid: ProcessInfo.process(ofThread: caller.pid) ?? caller.pid)
+    let request = SealRequest(
+      specification, name: name, handle: handle, taker: taker,
+      defaultGraceSeconds: store.seals.options.defaultGraceSeconds, command: ProcessInfo.command(of: taker.pid))
+    guard let pid = specification.pid else { return try take(request, createOnly, inode) }
+    return try processWatcher.whileWatching(pid) { process throws(FSError) in
+      var bound = request
+      bound.lifetime = .process(process)
+      return try take(bound, createOnly, inode)
+    }
+  }
+
+  func releaseSeal(_ identity: RequestIdentity, of inode: InodeNumber, by caller: Credentials) throws(FSError) {
+    try store.unseal(identity, of: inode, by: caller)
+  }
+
+  func isAdministrator(_ caller: Credentials) -> Bool {
+    ProcessInfo.isAdministrator(pid: caller.pid, uid: caller.uid)
+  }
+
+  private func take(
+    _ request: SealRequest, _ createOnly: Bool, _ inode: InodeNumber
+  ) throws(FSError) -> SealGrant {
+    let before = try store.attributes(of: inode).record.blocks
+    let grant = try store.seal(request, createOnly: createOnly, of: inode)
+    // Filling takes blocks and sealing trims preallocation, which the kernel did not see.
+    if try store.attributes(of: inode).record.blocks != before { notifier.invalidateAttributes(of: inode) }
+    return grant
+  }
+}

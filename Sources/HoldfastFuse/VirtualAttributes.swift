@@ -1,0 +1,114 @@
+/// The attributes `holdfast.*`: what stands on a file, taken and released by setfattr. docs/INTERFACE.md has the
+/// table.
+
+import HoldfastBase
+import HoldfastFormat
+import HoldfastSeal
+import HoldfastStore
+
+enum VirtualAttribute: Equatable {
+  /// `holdfast.seal` (name "") and `holdfast.seal.NAME`.
+  case seal(name: String)
+  case isMapImmutable
+  case sealCount
+  case holders
+  case generation
+  case extents
+  /// On the root directory.
+  case allSeals
+  case statistics
+  /// Ours by its prefix, and no such attribute.
+  case unknown
+
+  private static let prefix = Array("holdfast.".utf8)
+
+  /// nil for a name that is not ours.
+  init?(_ name: UnsafeRawBufferPointer) {
+    guard name.starts(with: Self.prefix) else { return nil }
+    let rest = name.dropFirst(Self.prefix.count)
+    switch String(decoding: rest, as: UTF8.self) {
+    case "seal": self = .seal(name: "")
+    case "iomap_immutable": self = .isMapImmutable
+    case "seal_count": self = .sealCount
+    case "holders": self = .holders
+    case "generation": self = .generation
+    case "extents": self = .extents
+    case "seals": self = .allSeals
+    case "stats": self = .statistics
+    case let text where text.hasPrefix("seal.") && SealName.isValid(text.utf8.dropFirst(5)):
+      self = .seal(name: String(text.dropFirst(5)))
+    default: self = .unknown
+    }
+  }
+}
+
+extension MountSession {
+  func value(of attribute: VirtualAttribute, _ inode: InodeNumber, by caller: Credentials) throws(FSError) -> [UInt8] {
+    let record = try store.attributes(of: inode).record
+    let isApplicable =
+      switch attribute {
+      case .allSeals, .statistics: inode == RootDirectory.inode
+      case .unknown: false
+      default: record.isRegular
+      }
+    guard isApplicable else { throw .noData }
+    let text: [UInt8]
+    switch attribute {
+    case .seal(let name):
+      let identity = RequestIdentity.named(uid: caller.uid, name: name)
+      guard let specification = store.seals.specification(of: identity, inode: inode) else { throw .noData }
+      text = Array(specification.utf8)
+    case .isMapImmutable: text = Array((store.seals.isImmutable(inode) ? "1" : "0").utf8)
+    case .sealCount: text = Array(String(store.seals.count(inode)).utf8)
+    case .holders: text = store.seals.holdersJSON(of: inode)
+    case .generation: text = Array(String(try store.mapGeneration(of: inode)).utf8)
+    case .extents: text = try extentLines(of: inode)
+    case .allSeals: text = store.seals.allHoldersJSON()
+    case .statistics: text = statisticsJSON()
+    case .unknown: throw .noData
+    }
+    guard text.count <= Limits.xattrValueBytes else { throw .resultTooLarge }
+    return text
+  }
+
+  func set(
+    _ attribute: VirtualAttribute, _ inode: InodeNumber, to value: UnsafeRawBufferPointer, mode: XattrMode,
+    by caller: Credentials
+  ) throws(FSError) {
+    guard case .seal(let name) = attribute else { throw .invalid(.argument) }
+    let specification = try SealSpecification(parsing: value)
+    if mode == .replace {
+      let identity = RequestIdentity.named(uid: caller.uid, name: name)
+      guard store.seals.request(identity, inode: inode) != nil else { throw .noData }
+    }
+    _ = try takeSeal(
+      specification, name: name, handle: nil, createOnly: mode == .create, of: inode, by: caller,
+      holdsWriteHandle: false)
+  }
+
+  func remove(_ attribute: VirtualAttribute, _ inode: InodeNumber, by caller: Credentials) throws(FSError) {
+    switch attribute {
+    case .seal(let name):
+      try releaseSeal(.named(uid: caller.uid, name: name), of: inode, by: caller)
+    case .unknown: throw .noData
+    default: throw .notPermitted
+    }
+  }
+
+  /// `logical physical length flags`, a line per extent, in bytes.
+  private func extentLines(of inode: InodeNumber) throws(FSError) -> [UInt8] {
+    var text: [UInt8] = []
+    var offset: UInt64 = 0
+    while true {
+      let extents = try store.extents(of: inode, from: offset, limit: 256)
+      guard let last = extents.last else { return text }
+      for extent in extents {
+        var flags = extent.flags.contains(.unwritten) ? "unwritten" : "written"
+        if extent.flags.contains(.shared) { flags += ",shared" }
+        text += "\(extent.logical) \(extent.physical) \(extent.length) \(flags)\n".utf8
+      }
+      guard text.count <= Limits.xattrValueBytes else { throw .resultTooLarge }
+      offset = last.logical + last.length
+    }
+  }
+}
