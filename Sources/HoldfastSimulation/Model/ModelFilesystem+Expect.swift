@@ -42,7 +42,8 @@ extension ModelFilesystem {
   private func expectExisting(_ at: Place, _ causes: (ModelNode) -> ErrnoSet) -> Expectation? {
     switch lookup(at) {
     case .void: return nil
-    case .missing: return .refused(at.name == Names.tooLong ? [ENAMETOOLONG] : [ENOENT])
+    // A name that cannot be is also one that is not there.
+    case .missing: return .refused(at.name == Names.tooLong ? [ENAMETOOLONG, ENOENT] : [ENOENT])
     case .found(let id): return .unless(causes(metadata.nodes[id]!))
     }
   }
@@ -78,7 +79,7 @@ extension ModelFilesystem {
     var causes: ErrnoSet = []
     switch lookup(from) {
     case .void: return nil
-    case .missing: causes.insert(from.name == Names.tooLong ? ENAMETOOLONG : ENOENT)
+    case .missing: causes = from.name == Names.tooLong ? [ENAMETOOLONG, ENOENT] : [ENOENT]
     case .found(let id): if metadata.nodes[id]!.kind == .directory { causes.insert(EPERM) }
     }
     if case .found = lookup(to) { causes.insert(EEXIST) }

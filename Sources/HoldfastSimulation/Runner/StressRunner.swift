@@ -160,7 +160,13 @@ final class StressRunner<Target: StressTarget> {
         sealedMaps[id] = nil
         continue
       }
-      if let map = target.map(of: id, model), map.extents != granted.extents { throw Self.mapChanged(id, granted, map) }
+      if let map = target.map(of: id, model) {
+        // Row 29: the request stands, the generation moves on.
+        guard map.extents == granted.extents, map.generation > granted.generation else {
+          throw Self.mapChanged(id, granted, map)
+        }
+        sealedMaps[id] = map
+      }
       try checkCount(id)
     }
   }
