@@ -35,39 +35,37 @@ import Testing
 
 /// The stress must fail where there is something to find: devices that lie, and a store that cannot know.
 @Suite struct StressCanFailTests {
-  private static func options(_ seed: UInt64, _ faults: @escaping @Sendable (SimulatedDevice) -> Void) -> StressOptions {
-    var options = DeviceStressTests.options(seed, operations: 6000)
-    options.crashEvery = 50
-    options.remountEvery = 400
-    options.shrinkSeconds = 0
-    options.logPath = "/tmp/holdfast-can-fail-\(seed).log"
-    options.deviceFaults = faults
-    return options
+  /// How many of a few seeds fail under `faults`.
+  private static func failures(
+    crashEvery: Int, _ faults: @escaping @Sendable (inout DeviceFaults) -> Void
+  ) -> [StressFailure] {
+    (0..<4 as Range<UInt64>).compactMap { seed in
+      var options = DeviceStressTests.options(seed, operations: 1500)
+      options.crashEvery = crashEvery
+      options.remountEvery = 300
+      options.shrinkSeconds = 0
+      options.logPath = "/tmp/holdfast-can-fail-\(seed).log"
+      options.deviceFaults = { device in device.injectFaults(faults) }
+      return runDeviceStress(options).failure
+    }
   }
 
   @Test func aBarrierThatDoesNothingIsFound() {
-    // Every crash image starts without the fault, so the first power cut is the one that counts: several seeds.
-    let failures = (0..<12 as Range<UInt64>).compactMap { seed in
-      runDeviceStress(Self.options(seed) { device in device.injectFaults { $0.ignoresBarriers = true } }).failure
-    }
-    #expect(failures.count >= 6, "\(failures)")
+    // The image after a crash is a device without faults: the first power cut is the one that counts.
+    let failures = Self.failures(crashEvery: 300) { $0.ignoresBarriers = true }
+    #expect(failures.count >= 2, "\(failures)")
   }
 
-  @Test func aLostWriteIsFound() {
-    let failures = (0..<12 as Range<UInt64>).compactMap { seed in
-      runDeviceStress(Self.options(seed) { device in device.injectFaults { $0.lostWrite = 150 + Int(seed) } }).failure
+  @Test func lostWritesAreFound() {
+    let failures = Self.failures(crashEvery: 0) {
+      $0.lostWrite = 50
+      $0.losesEvery = 40
     }
-    #expect(failures.count >= 6, "\(failures)")
+    #expect(failures.count == 4, "\(failures)")
   }
 
-  @Test func aMisdirectedWriteIsFound() {
-    let failures = (0..<12 as Range<UInt64>).compactMap { seed in
-      runDeviceStress(
-        Self.options(seed) { device in
-          device.injectFaults { $0.misdirectedWrite = (nth: 200 + Int(seed), to: 9 << 20 + 4096 * seed) }
-        }
-      ).failure
-    }
-    #expect(failures.count >= 6, "\(failures)")
+  @Test func aFailingBarrierIsFound() {
+    let failures = Self.failures(crashEvery: 0) { $0.barriers = .nth(40) }
+    #expect(failures.count == 4, "\(failures)")
   }
 }

@@ -19,6 +19,8 @@ public struct DeviceFaults: Sendable {
   public var ignoresBarriers = false
   /// The nth write from now is acknowledged and never happens.
   public var lostWrite: Int?
+  /// And so is every nth from then on.
+  public var losesEvery: Int?
   /// The nth write from now lands at this byte offset instead.
   public var misdirectedWrite: (nth: Int, to: UInt64)?
   /// Reads that cover this byte see this bit of it flipped.
@@ -56,7 +58,7 @@ public struct DeviceFaults: Sendable {
 
   mutating func fateOfWrite(offset: UInt64, count: Int) -> WriteFate {
     if let left = lostWrite {
-      lostWrite = left == 0 ? nil : left - 1
+      lostWrite = left == 0 ? losesEvery.map { $0 - 1 } : left - 1
       if left == 0 { return .lost }
     }
     if let (left, target) = misdirectedWrite {

@@ -53,6 +53,7 @@ final class StoreTarget: StressTarget {
   deinit { for name in names.values { name.deallocate() } }
 
   var isPowerOff: Bool { device.isPowerOff }
+  func keepPower() { device.keepPower() }
 
   // MARK: Operations
 

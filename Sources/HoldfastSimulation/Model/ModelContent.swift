@@ -54,7 +54,9 @@ final class ModelContent {
 
   func resize(to size: Int) {
     if size < count {
+      // A crash may take back the cut, but what was beyond the end for a while may have been zeroed in place.
       remember(size..<count)
+      if remembers { former.append(Former(range: size..<count, bytes: nil)) }
       count = size
     } else if size > count {
       extend(to: size)

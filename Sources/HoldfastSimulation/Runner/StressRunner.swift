@@ -215,6 +215,7 @@ final class StressRunner<Target: StressTarget> {
   /// The end of a run: everything compared, once as it is and once after a remount, and the target's own checks.
   func finish(index: Int) throws(StressFailure) {
     do {
+      target.keepPower()
       try compareWhole()
       try remount()
       try target.finalCheck()

@@ -44,6 +44,9 @@ protocol StressTarget: AnyObject {
   /// Whether the power went: everything since fails, and `recover` is due.
   var isPowerOff: Bool { get }
 
+  /// Takes back a power cut that is due later: the run ends.
+  func keepPower()
+
   /// Unmounts and mounts; every handle is closed.
   func remount() throws(StressFailure)
 
