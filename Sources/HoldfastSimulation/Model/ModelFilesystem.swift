@@ -110,6 +110,16 @@ public final class ModelFilesystem {
 
   func node(_ id: NodeID) -> ModelNode? { metadata.nodes[id] }
 
+  /// A name of a file, in a directory that has a slot.
+  func place(of id: NodeID) -> Place? {
+    for (slot, directory) in directories.enumerated() {
+      guard let directory, let entries = metadata.nodes[directory]?.entries else { continue }
+      let names = entries.filter { $0.value == id }.keys
+      if let name = names.min() { return Place(slot, name) }
+    }
+    return nil
+  }
+
   /// Names from the root down to a directory; nil for one that is no longer there.
   func path(ofDirectory id: NodeID) -> [[UInt8]]? {
     var components: [[UInt8]] = []

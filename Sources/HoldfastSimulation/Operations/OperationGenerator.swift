@@ -142,7 +142,11 @@ struct OperationGenerator {
     }
   }
 
+  /// Sealed files at a time: more would leave little that can be changed.
+  private static let sealedFiles = 5
+
   private mutating func makeSeal(_ kind: Kind, _ model: ModelFilesystem) -> Operation {
+    if model.seals.count >= Self.sealedFiles, let release = makeRelease(model) { return release }
     let slot = openHandle(model)
     let preparation = random.pick([SealSpec.Preparation.strict, .fill, .asIs, .asIs])
     var spec = SealSpec(preparation, createOnly: random.oneIn(8))
@@ -155,7 +159,7 @@ struct OperationGenerator {
       spec.persistent = random.oneIn(6)
       return .sealNamed(handle: slot, user: user, name: name, spec)
     case .unsealNamed:
-      if let (slot, seal) = standingNamedSeal(model), !random.oneIn(5) { return .unsealNamed(handle: slot, user: seal.user, name: seal.name) }
+      if !random.oneIn(5), let release = model.seals.isEmpty ? nil : makeRelease(model) { return release }
       return .unsealNamed(handle: slot, user: user, name: name)
     case .sealProcess:
       return .sealProcess(handle: slot, name: name, process: random.below(ModelFilesystem.processSlots), spec)
@@ -164,6 +168,25 @@ struct OperationGenerator {
       spec.preparation = random.oneIn(2) ? .strict : .asIs
       spec.createOnly = false
       return .holderExit(file(model), spec, killed: random.oneIn(2))
+    }
+  }
+}
+
+extension OperationGenerator {
+  /// What releases a request of some sealed file, or brings a handle to do it with.
+  private mutating func makeRelease(_ model: ModelFilesystem) -> Operation? {
+    let id = random.pick(model.seals.keys.sorted())
+    guard let seal = model.seals[id].map({ random.pick($0) }) else { return nil }
+    switch seal.holder {
+    case .process(let slot, _): return .endProcess(process: slot)
+    case .handle(let serial):
+      guard let slot = handleWhere(model, { $0.serial == serial }) else { return nil }
+      return random.oneIn(2) ? .close(handle: slot) : .unseal(handle: slot, name: seal.name)
+    case .user(let uid), .persistent(let uid):
+      if let slot = handleWhere(model, { $0.node == id }) {
+        return .unsealNamed(handle: slot, user: (0..<3).first { Names.user($0) == uid } ?? 0, name: seal.name)
+      }
+      return model.place(of: id).map { .open($0, handle: freeHandle(model), .write) }
     }
   }
 }
@@ -244,16 +267,6 @@ extension OperationGenerator {
   }
 
   private mutating func sealedHandle(_ model: ModelFilesystem) -> Int? { handleWhere(model) { model.isSealed($0.node) } }
-
-  private mutating func standingNamedSeal(_ model: ModelFilesystem) -> (Int, seal: (user: Int, name: Int))? {
-    guard let slot = sealedHandle(model), let handle = model.handle(slot), let standing = model.seals[handle.node] else { return nil }
-    let seal = random.pick(standing)
-    switch seal.holder {
-    case .handle: return nil
-    case .user(let uid), .persistent(let uid), .process(_, let uid):
-      return (slot, ((0..<3).first { Names.user($0) == uid } ?? 0, seal.name))
-    }
-  }
 
   private func room(_ size: Int) -> Int { max(0, profile.maximumFileBytes - size) }
 
