@@ -11,7 +11,7 @@ extension ModelFilesystem {
       guard handles.indices.contains(slot), handles[slot] == nil else { return nil }
       return expectNewName(at)
     case .makeDirectory(let at, let slot):
-      guard directories.indices.contains(slot), slot != 0 else { return nil }
+      guard directories.indices.contains(slot), directories[slot] == nil else { return nil }
       return expectNewName(at)
     case .symlink(let at, let length, _): return length >= 1 && length <= 4095 ? expectNewName(at) : nil
     case .open(let at, let slot, let access): return expectOpen(at, slot, access, map)

@@ -64,6 +64,11 @@ extension ModelFilesystem {
     for slot in directories.indices {
       if let id = directories[slot], observed.nodes[id]?.kind != .directory { directories[slot] = nil }
     }
+    // A directory whose removal the crash took back is to be reached again.
+    let lost = observed.nodes.filter { $0.value.kind == .directory && !directories.contains($0.key) }.keys.sorted()
+    for id in lost {
+      if let slot = directories.firstIndex(of: nil) { directories[slot] = id }
+    }
     endTemporarySeals()
     doomedSeals = [:]
     for id in Array(seals.keys) where observed.nodes[id] == nil { seals[id] = nil }

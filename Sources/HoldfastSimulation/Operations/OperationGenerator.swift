@@ -78,7 +78,9 @@ struct OperationGenerator {
     case .create: return .create(newPlace(model), handle: freeHandle(model), mode: mode())
     case .open: return .open(file(model), handle: freeHandle(model), access())
     case .close: return .close(handle: closingHandle(model))
-    case .makeDirectory: return .makeDirectory(newPlace(model), slot: 1 + random.below(ModelFilesystem.directorySlots - 1))
+    case .makeDirectory:
+      guard let slot = model.directories.firstIndex(of: nil) else { return .removeDirectory(place(model, .directory)) }
+      return .makeDirectory(newPlace(model), slot: slot)
     case .removeDirectory: return .removeDirectory(place(model, .directory))
     case .unlink: return .unlink(random.oneIn(20) ? anyPlace(model) : file(model))
     case .rename: return .rename(existing(model), to: random.oneIn(2) ? existing(model) : newPlace(model), flags: random.below(3))
@@ -146,7 +148,7 @@ struct OperationGenerator {
   private static let sealedFiles = 5
 
   private mutating func makeSeal(_ kind: Kind, _ model: ModelFilesystem) -> Operation {
-    if model.seals.count >= Self.sealedFiles, let release = makeRelease(model) { return release }
+    if model.seals.count >= Self.sealedFiles { return makeRelease(model) ?? .close(handle: openHandle(model)) }
     let slot = openHandle(model)
     let preparation = random.pick([SealSpec.Preparation.strict, .fill, .asIs, .asIs])
     var spec = SealSpec(preparation, createOnly: random.oneIn(8))
