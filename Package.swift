@@ -52,7 +52,7 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ]),
     tests("HoldfastFormatTests", ["HoldfastBase", "HoldfastFormat"]),
-    tests("HoldfastCheckTests", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastCheck"]),
+    tests("HoldfastCheckTests", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastStore", "HoldfastCheck"]),
     .executableTarget(
       name: "holdfast",
       dependencies: [
