@@ -18,6 +18,9 @@ let package = Package(
   products: [
     .executable(name: "holdfast", targets: ["holdfast"]),
     .library(name: "HoldfastClient", targets: ["HoldfastClient"]),
+    .library(
+      name: "HoldfastEngine",
+      targets: ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -49,13 +52,16 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ]),
     tests("HoldfastFormatTests", ["HoldfastBase", "HoldfastFormat"]),
-    tests("HoldfastCheckTests", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastCheck"]),
+    tests(
+      "HoldfastCheckTests", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastStore", "HoldfastCheck"]),
     .executableTarget(
       name: "holdfast",
       dependencies: [
-        "CPlatform", "HoldfastCommand", "HoldfastFuse", "HoldfastStore", "HoldfastDevice", "HoldfastCheck", "HoldfastClient",
+        "CPlatform", "HoldfastCommand", "HoldfastFuse", "HoldfastStore", "HoldfastDevice", "HoldfastCheck",
+        "HoldfastClient",
         "HoldfastSimulation", "HoldfastFormat", "HoldfastSeal", "HoldfastBase",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: strict),
     tests(
       "HoldfastCommandTests",

@@ -11,6 +11,8 @@ import HoldfastFormat
 public final class VolumeTarget {
   public let path: String
   public let isBlockDevice: Bool
+  /// The file was made by this.
+  public var isNew: Bool { newFile != nil }
   /// Size the volume will have, a multiple of the block size.
   public let byteCount: UInt64
   private let image: ImageFile
@@ -54,7 +56,7 @@ public final class VolumeTarget {
 
   /// What is there already, by our own table.
   public var contents: [String] {
-    newFile != nil
+    isNew
       ? []
       : ForeignSignature.recognise(byteCount: originalByteCount) { offset, count in
         guard offset + UInt64(count) <= originalByteCount else { return nil }

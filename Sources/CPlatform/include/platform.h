@@ -20,6 +20,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <spawn.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
@@ -43,6 +44,12 @@ static inline int holdfast_open(const char *path, int flags, mode_t mode) { retu
 
 static inline int holdfast_ioctl(int fd, unsigned long request, void *argument) {
   return ioctl(fd, request, argument);
+}
+
+/* FS_IOC_GETFLAGS's bits, 0 where there are none. */
+static inline uint32_t holdfast_inode_flags(int fd) {
+  unsigned int flags = 0;
+  return ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0 ? 0 : flags;
 }
 
 /* Open-file-description lock over one byte range; type is F_RDLCK, F_WRLCK or F_UNLCK. 0, or -1 with errno. */

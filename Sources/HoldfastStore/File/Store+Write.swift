@@ -98,25 +98,38 @@ extension Store {
   ) throws(FSError) -> MapChangePermit {
     let sizeBlocks = Block.count(covering: record.size)
     let within = blocks.intersection(BlockRange(from: 0, to: sizeBlocks))
-    let changesWithin = try reading { () throws(FSError) in try hasUnwritten(number, within) }
+    // A change of no block is none: unaligned overwrites of a `direct` image come here as well (row 2).
+    let changed = try reading { () throws(FSError) in try unwrittenSpan(number, within) }
     guard end > record.size || blocks.end > sizeBlocks else {
-      return try seals.authorize(.fill(within), inode: number, by: actor)
+      return try seals.authorize(.fill(changed), inode: number, by: actor)
     }
-    if changesWithin { _ = try seals.authorize(.fill(within), inode: number, by: actor) }
+    _ = try seals.authorize(.fill(changed), inode: number, by: actor)
     let beyond = BlockRange(from: max(blocks.start, sizeBlocks), to: blocks.end)
     return try seals.authorize(.grow(mapping: beyond), inode: number, by: actor)
   }
 
   /// True when any block of `range` is a hole or unwritten. Under the tree lock.
   func hasUnwritten(_ number: InodeNumber, _ range: BlockRange) throws(FSError) -> Bool {
+    try !unwrittenSpan(number, range).isEmpty
+  }
+
+  /// From the first to the last block of `range` that is a hole or unwritten. Under the tree lock.
+  private func unwrittenSpan(_ number: InodeNumber, _ range: BlockRange) throws(FSError) -> BlockRange {
+    var span = BlockRange(start: range.start, count: 0)
     var block = range.start
     while block < range.end {
-      guard case .mapped(let extent) = try piece(of: number, at: block, limit: range.end), extent.isWritten else {
-        return true
+      var next: FileBlock
+      var isChange = true
+      switch try piece(of: number, at: block, limit: range.end) {
+      case .hole(let hole): next = hole.end
+      case .mapped(let extent):
+        next = min(extent.end, range.end)
+        isChange = !extent.isWritten
       }
-      block = extent.end
+      if isChange { span = BlockRange(from: span.isEmpty ? block : span.start, to: next) }
+      block = next
     }
-    return false
+    return span
   }
 
   /// Writes data into blocks that are all mapped; what an unwritten block gets beside the data is zeros.

@@ -61,6 +61,7 @@ extension Store {
     } catch {
       _ = try? seals.release(
         request.identity, inode: inode, by: Credentials(uid: request.uid, gid: request.gid, pid: request.pid))
+      if let replaced = grant.replaced { seals.restore(replaced.request, inode: inode, generation: generation) }
       throw error
     }
     return grant
@@ -233,7 +234,7 @@ extension Store {
       }
     }
     for (inode, request) in found where !request.isExpired() {
-      try seals.insert(request, inode: inode, createOnly: false, generation: mapGeneration(of: inode))
+      seals.restore(request, inode: inode, generation: try mapGeneration(of: inode))
     }
     seals.onExpiry = { [weak self] expired in
       // A record that stays behind is expired, and skipped, at the next mount.

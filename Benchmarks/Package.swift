@@ -1,0 +1,14 @@
+// swift-tools-version: 6.2
+// Benchmarks, apart from the product so that users never build them:
+//   swift run -c release --package-path Benchmarks engine-benchmark
+import PackageDescription
+
+let package = Package(
+  name: "Benchmarks",
+  dependencies: [.package(name: "holdfast", path: "..")],
+  targets: [
+    .executableTarget(
+      name: "engine-benchmark",
+      dependencies: [.product(name: "HoldfastEngine", package: "holdfast")])
+  ]
+)

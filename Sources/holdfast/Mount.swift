@@ -1,0 +1,101 @@
+import ArgumentParser
+import Glibc
+import HoldfastBase
+import HoldfastCommand
+import HoldfastDevice
+import HoldfastFuse
+import HoldfastStore
+import Logging
+
+struct Mount: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Mount a volume.",
+    discussion: """
+      Runs in the background and returns when the mount answers. Not only root may mount: with fusermount3 \
+      installed, everybody may on a directory of theirs.
+
+      Options (-o, comma-separated, may be repeated):
+        ro                       read-only
+        allow_other              other users may use the mount (default for root)
+        noatime | relatime | strictatime
+        nosuid nodev noexec nodiratime sync dirsync
+        direct                   open the image with O_DIRECT
+        cache=SIZE               memory for metadata (default 128M)
+        commit=SECONDS           longest time between background commits (default 5)
+        seal_policy=owner|writer|admin    who may seal a file (default owner)
+        grace=SECONDS            time a breakable seal's holder has to let go (default 30)
+        errors=remount-ro|shutdown        what to do when metadata is found damaged
+
+      In the background it logs to syslog, or to the file of --log; with -f to stderr. If the previous daemon \
+      of the image is still finishing, it is waited for, up to 30 seconds.
+
+      Examples:
+        holdfast mount disk.img /mnt
+        holdfast mount disk.img /mnt -o ro,noatime
+        mount -t holdfast disk.img /mnt             with the helpers installed; works in fstab too
+      """)
+
+  @Argument(help: "Image file or block device.", completion: .file())
+  var image: String
+
+  @Argument(help: "Directory to mount on.", completion: .directory)
+  var mountPoint: String
+
+  @Option(name: .customShort("o"), help: ArgumentHelp("Mount options.", valueName: "options"))
+  var options: [String] = []
+
+  @Flag(name: .customShort("f"), help: "Stay in the foreground.")
+  var foreground = false
+
+  @Option(help: ArgumentHelp("In the background, log to this file.", valueName: "file"), completion: .file())
+  var log: String?
+
+  /// Set on the daemon started in the background: where it reports to the command that waits.
+  @Option(help: .hidden)
+  var reportTo: Int32?
+
+  func run() throws {
+    let parsed = try Self.parse(options)
+    let source = try Path.resolved(image)
+    let directory = try Path.resolved(mountPoint)
+    var status = stat()
+    guard stat(directory, &status) == 0 else { throw CommandError(mountPoint, errno: errno) }
+    guard status.st_mode & S_IFMT == S_IFDIR else { throw CommandError(mountPoint, "not a directory") }
+    if let reportTo {
+      try DaemonReport.serving(on: reportTo, log: log) { (report) throws(CommandError) in
+        try serve(source, directory, parsed, Log.background(toFile: log != nil), report)
+      }
+    } else if foreground {
+      try serve(source, directory, parsed, Log.foreground(), .onStderr())
+    } else {
+      try Daemon.start(image: source, mountPoint: directory, options: options.joined(separator: ","), log: log)
+    }
+  }
+
+  static func parse(_ options: [String]) throws(CommandError) -> MountOptions {
+    do throws(MountOptions.ParseError) {
+      return try MountOptions(parsing: options.joined(separator: ","))
+    } catch {
+      throw CommandError("-o", "\(error) (see: holdfast help mount)", exitStatus: EX_USAGE)
+    }
+  }
+
+  private func serve(
+    _ source: String, _ directory: String, _ options: MountOptions, _ logger: Logger, _ report: DaemonReport
+  ) throws(CommandError) {
+    let device = try ImageLock.open(
+      source, mode: options.readOnly ? .readOnly : .readWrite, direct: options.direct, notice: report.note)
+    let store: Store
+    do throws(FSError) {
+      store = try Store(mounting: device, options: options.storeOptions)
+    } catch {
+      throw CommandError(source, "\(error)")
+    }
+    do throws(MountError) {
+      try MountedVolume.run(
+        store: store, image: source, mountPoint: directory, options: options, logger: logger, onReady: report.ready)
+    } catch {
+      throw CommandError(line: "\(error)")
+    }
+  }
+}

@@ -1,0 +1,36 @@
+#!/bin/sh
+# install.sh [PREFIX]: builds for release and installs the command, the mount helpers and the C header below PREFIX
+# (default /usr/local). With a PREFIX of / or /usr or /usr/local the helpers are linked into /sbin too, where
+# mount(8), fsck(8) and mkfs(8) look for them.
+set -eu
+. "$(dirname -- "$0")/lib.sh"
+
+prefix=${1:-/usr/local}
+case $prefix in
+  -*) fail "usage: install.sh [PREFIX]" ;;
+  /*) ;;
+  *) prefix=$(pwd)/$prefix ;;
+esac
+prefix=${prefix%/}
+
+need_for_build
+build_release
+mkdir -p "$prefix/bin" "$prefix/sbin" "$prefix/include" "$prefix/share/holdfast"
+# Stripped of debugging symbols; written beside and renamed, so that a running daemon keeps its file.
+strip -o "$prefix/bin/holdfast.new" "$root/.build/release/holdfast"
+mv -f "$prefix/bin/holdfast.new" "$prefix/bin/holdfast"
+for helper in mount mkfs fsck; do
+  install -m 755 "$root/mount-helpers/$helper.holdfast" "$prefix/sbin/$helper.holdfast"
+done
+ln -sf mount.holdfast "$prefix/sbin/mount.fuse.holdfast"
+install -m 644 "$root/include/holdfast.h" "$prefix/include/holdfast.h"
+install -m 644 "$root/mount-helpers/holdfast.mount.example" "$prefix/share/holdfast/holdfast.mount.example"
+case $prefix in
+  '' | /usr | /usr/local)
+    for helper in mount mkfs fsck mount.fuse; do
+      [ "$prefix/sbin/$helper.holdfast" -ef "/sbin/$helper.holdfast" ] ||
+        ln -sf "$prefix/sbin/$helper.holdfast" "/sbin/$helper.holdfast"
+    done
+    ;;
+esac
+say "installed: $prefix/bin/holdfast and the helpers in $prefix/sbin"
