@@ -53,7 +53,12 @@ let package = Package(
       ]),
     tests("HoldfastFormatTests", ["HoldfastBase", "HoldfastFormat"]),
     tests(
+<<<<<<< HEAD
       "HoldfastCheckTests", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastStore", "HoldfastCheck"]),
+=======
+      "HoldfastCheckTests",
+      ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore", "HoldfastCheck"]),
+>>>>>>> 2c084072cb92775005e47d983423dbf903c123c2
     .executableTarget(
       name: "holdfast",
       dependencies: [
