@@ -52,7 +52,8 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ]),
     tests("HoldfastFormatTests", ["HoldfastBase", "HoldfastFormat"]),
-    tests("HoldfastCheckTests", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastStore", "HoldfastCheck"]),
+    tests(
+      "HoldfastCheckTests", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastStore", "HoldfastCheck"]),
     .executableTarget(
       name: "holdfast",
       dependencies: [
