@@ -53,7 +53,8 @@ let package = Package(
       ]),
     tests("HoldfastFormatTests", ["HoldfastBase", "HoldfastFormat"]),
     tests(
-      "HoldfastCheckTests", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastStore", "HoldfastCheck"]),
+      "HoldfastCheckTests",
+      ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore", "HoldfastCheck"]),
     .executableTarget(
       name: "holdfast",
       dependencies: [
@@ -66,6 +67,12 @@ let package = Package(
     tests(
       "HoldfastCommandTests",
       ["HoldfastCommand", "HoldfastClient", "HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
+    .systemLibrary(name: "CMountedSupport", path: "Tests/CMountedSupport"),
+    .executableTarget(
+      name: "mounted-test-agent", dependencies: ["CMountedSupport", "CHoldfast"], path: "Tests/MountedTestAgent",
+      swiftSettings: strict),
+    // They run the built command and the agent, which lie beside the test bundle.
+    tests("MountedTests", ["CMountedSupport", "CHoldfast"]),
     tests("HoldfastSealTests", ["CPlatform", "HoldfastBase", "HoldfastSeal"]),
     tests("HoldfastStoreTests", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore"]),
   ]
