@@ -18,7 +18,6 @@ done
 
 # Release: the tests run the real engine for millions of operations.
 say "building the command and the tests"
-build_release
 swift build -c release --build-tests
 
 say "testing"
