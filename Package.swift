@@ -52,11 +52,14 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ]),
     tests("HoldfastFormatTests", ["HoldfastBase", "HoldfastFormat"]),
-    tests("HoldfastCheckTests", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastStore", "HoldfastCheck"]),
+    tests(
+      "HoldfastCheckTests",
+      ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore", "HoldfastCheck"]),
     .executableTarget(
       name: "holdfast",
       dependencies: [
-        "CPlatform", "HoldfastCommand", "HoldfastFuse", "HoldfastStore", "HoldfastDevice", "HoldfastCheck", "HoldfastClient",
+        "CPlatform", "HoldfastCommand", "HoldfastFuse", "HoldfastStore", "HoldfastDevice", "HoldfastCheck",
+        "HoldfastClient",
         "HoldfastSimulation", "HoldfastFormat", "HoldfastSeal", "HoldfastBase",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
@@ -67,6 +70,12 @@ let package = Package(
     tests(
       "HoldfastCommandTests",
       ["HoldfastCommand", "HoldfastClient", "HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
+    .systemLibrary(name: "CMountedSupport", path: "Tests/CMountedSupport"),
+    .executableTarget(
+      name: "mounted-test-agent", dependencies: ["CMountedSupport", "CHoldfast"], path: "Tests/MountedTestAgent",
+      swiftSettings: strict),
+    // They run the built command and the agent, which lie beside the test bundle.
+    tests("MountedTests", ["CMountedSupport", "CHoldfast"]),
     tests("HoldfastSealTests", ["CPlatform", "HoldfastBase", "HoldfastSeal"]),
     tests("HoldfastStoreTests", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore"]),
   ]

@@ -37,7 +37,7 @@ struct SuperblockCheck {
         reader.log.report(.superblockInvalid(copy: copy, block: block))
         continue
       }
-      if !found.isConsistent || found.journalBlocks > Geometry.maximumJournalBlocks {
+      if !found.isConsistent {
         reader.log.report(.superblockInconsistent(copy: copy, block: block))
         copies[copy] = nil
       }

@@ -55,9 +55,10 @@ extension ClientError: CustomStringConvertible {
         + "seal with --fill to give it blocks, with --as-is to freeze it as it is, or write it first"
     }
     switch (operation, errno) {
+    case (_, ENOTCONN), (_, ECONNABORTED): return "the mount's daemon is gone: unmount and mount again"
+    case (.open, EINVAL): return "neither a regular file nor a directory"
     case (.open, _): return String(cString: strerror(errno))
     case (_, ENOTTY), (_, ENOSYS): return "not a file on a Holdfast mount"
-    case (_, ENOTCONN), (_, ECONNABORTED): return "the mount's daemon is gone: unmount and mount again"
     case (.seal, EPERM):
       return "the mount's seal_policy does not let you (by default only the file's owner and administrators may)"
     case (.seal, EINVAL):

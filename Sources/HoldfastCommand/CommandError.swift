@@ -14,6 +14,12 @@ public struct CommandError: Error, Equatable, Sendable {
     self.exitStatus = exitStatus
   }
 
+  /// From a line that says `what: why` already.
+  public init(line: String) {
+    let halves = line.split(separator: ":", maxSplits: 1).map(String.init)
+    self.init(halves.first ?? "failed", halves.count > 1 ? String(halves[1].drop { $0 == " " }) : "failed")
+  }
+
   /// `what` failed with the errno of a system call.
   public init(_ what: String, errno code: Int32, exitStatus: Int32 = 1) {
     self.init(what, String(cString: strerror(code)), exitStatus: exitStatus)

@@ -20,8 +20,11 @@ public struct SealReport: Decodable, Equatable, Sendable {
   public var ageMilliseconds: UInt64
   public var generation: UInt64
   public var isHandleBound: Bool
+  /// By `pid=`: ends with the process.
+  public var isBoundToProcess: Bool
 
   private enum CodingKeys: String, CodingKey {
+    case lifetime
     case inode, kind, range, name, pid, uid, command, generation
     case ageMilliseconds = "age_ms"
     case isHandleBound = "handle_bound"
@@ -39,6 +42,7 @@ public struct SealReport: Decodable, Equatable, Sendable {
     ageMilliseconds = try values.decodeIfPresent(UInt64.self, forKey: .ageMilliseconds) ?? 0
     generation = try values.decodeIfPresent(UInt64.self, forKey: .generation) ?? 0
     isHandleBound = try values.decodeIfPresent(Bool.self, forKey: .isHandleBound) ?? false
+    isBoundToProcess = try values.decodeIfPresent(String.self, forKey: .lifetime) == "process"
   }
 
   /// The array in `json`. - Throws: what a daemon of another version might send instead.
@@ -68,10 +72,12 @@ extension SealReport {
     return "bytes \(range.offset) to \(range.offset + max(range.length, 1) - 1)"
   }
 
-  /// `process 12 (sleep), uid 0`; a request without a process names its owner only.
+  /// `process 12 (sleep), uid 0`; a request without a process names its owner only. Named requests outlive the
+  /// process that took them.
   public var holder: String {
     guard pid > 0 else { return "uid \(uid)" }
-    return command.isEmpty ? "process \(pid), uid \(uid)" : "process \(pid) (\(command)), uid \(uid)"
+    let process = command.isEmpty ? "process \(pid)" : "process \(pid) (\(command))"
+    return isBoundToProcess || isHandleBound ? "\(process), uid \(uid)" : "uid \(uid), taken by \(process)"
   }
 
   public var age: String { Self.text(milliseconds: ageMilliseconds) }

@@ -110,11 +110,15 @@ public struct VolumePicture {
     var colour: String
     var isSealed: Bool
     var title: String
+    /// Pixels: a superblock is one block, and to be seen.
+    var minimumWidth = 0.8
   }
 
   private mutating func drawPieces() {
     var pieces = survey.regions.map {
-      Piece(blocks: $0.blocks, colour: Self.colour(of: $0.region), isSealed: false, title: $0.region.rawValue)
+      Piece(
+        blocks: $0.blocks, colour: Self.colour(of: $0.region), isSealed: false, title: $0.region.rawValue,
+        minimumWidth: 3)
     }
     for file in survey.files {
       let colour = Self.colour(of: file)
@@ -132,7 +136,7 @@ public struct VolumePicture {
         let pixel = row * Layout.width + Int(x)
         if extent < 1 && pixel == lastPixel && !piece.isSealed { continue }
         if extent < 1 { lastPixel = pixel }
-        drawPart(piece, x: x, y: Layout.top + row * Layout.rowStep, width: max(extent, 0.8))
+        drawPart(piece, x: x, y: Layout.top + row * Layout.rowStep, width: max(extent, piece.minimumWidth))
       }
     }
   }

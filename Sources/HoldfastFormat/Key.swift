@@ -76,7 +76,9 @@ public struct Key: Equatable, Hashable, Sendable {
   @inlinable public static func freeByLength(_ range: BlockRange) -> Key {
     Key(space: .freeByLength, object: range.count, low: range.start)
   }
-  @inlinable public static func quarantine(_ start: BlockNumber) -> Key { Key(space: .quarantine, object: start, low: 0) }
+  @inlinable public static func quarantine(_ start: BlockNumber) -> Key {
+    Key(space: .quarantine, object: start, low: 0)
+  }
   @inlinable public static func chunk(_ start: BlockNumber) -> Key { Key(space: .chunk, object: start, low: 0) }
 
   /// The next key in order; only the greatest key of all has none.

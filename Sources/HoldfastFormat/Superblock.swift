@@ -73,7 +73,8 @@ public struct Superblock: Equatable, Sendable {
   public static let knownReadOnlyCompatible: UInt64 = 0
   public static let labelBytes = 64
 
-  public init(id: FilesystemID, totalBlocks: UInt64, journalBlocks: UInt64, hashSeed: UInt64, label: String, now: Int64) {
+  public init(id: FilesystemID, totalBlocks: UInt64, journalBlocks: UInt64, hashSeed: UInt64, label: String, now: Int64)
+  {
     self.id = id
     generation = 0
     self.totalBlocks = totalBlocks
@@ -168,7 +169,8 @@ public struct Superblock: Equatable, Sendable {
   public var isConsistent: Bool {
     totalBlocks >= Geometry.minimumBlocks && totalBlocks < 1 << 51
       && journalStart == Geometry.journalStart
-      && journalBlocks >= Geometry.minimumJournalBlocks && journalBlocks < totalBlocks
+      && journalBlocks >= Geometry.minimumJournalBlocks && journalBlocks <= Geometry.maximumJournalBlocks
+      && journalBlocks < totalBlocks
       && dataStart == journalStart + journalBlocks && dataStart < totalBlocks
       && root.block >= dataStart && root.block < totalBlocks
       && rootLevel <= TreeNode.maximumLevel

@@ -1,4 +1,4 @@
-/// Which files may carry `security.capability`, which a write, truncation or change of owner removes.
+/// Which files may carry `security.capability`, which a write, truncation or change of owner removes (the last is the Store's).
 ///
 /// With HANDLE_KILLPRIV_V2 the kernel leaves that to us, and asking the Store at every write would be dear. So
 /// the files that have the attribute and are, or were, open for writing are kept in a set that is empty in
@@ -41,8 +41,9 @@ final class FileCapabilities: @unchecked Sendable {
     try drop(inode, in: store)
   }
 
-  /// A truncation by name or a change of owner is about to happen.
+  /// A truncation, perhaps by name, is about to happen.
   func drop(_ inode: InodeNumber, in store: Store) throws(FSError) {
+    guard (try? store.xattr(Self.nameBytes, of: inode)) != nil else { return }
     do throws(FSError) {
       try store.removeXattr(Self.nameBytes, of: inode)
     } catch .noData {}

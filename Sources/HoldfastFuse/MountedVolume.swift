@@ -47,7 +47,9 @@ public enum MountedVolume {
       let mount = KernelMount(source: image, mountPoint: mountPoint, options: options)
       let connection = try FuseConnection(session, descriptor: try mount.open())
       defer { connection.close() }
-      let workers = WorkerPool(session: connection.handle, limit: workerLimit) { events.send(.ended) }
+      let workers = WorkerPool(
+        session: connection.handle, limit: workerLimit, answerDirectly: session.answerDirectly,
+        onEnd: { events.send(.ended) })
       session.transport.onInitialized = { events.send(.ready) }
       session.notifier.start(connection.handle)
       workers.start()

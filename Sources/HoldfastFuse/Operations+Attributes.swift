@@ -36,17 +36,14 @@ extension MountSession {
     }
   }
 
-  /// A truncation removes the file's capability, and its set-id bits when the kernel says so. A change of owner
-  /// removes both whoever asks, chown(path, -1, -1) too, which arrives as a request that changes nothing.
+  /// A truncation removes the file's capability, whoever truncates, and its set-id bits when the kernel says so.
+  /// A change of owner removes both, in the Store; chown(path, -1, -1) too, which arrives as a request that changes
+  /// nothing and becomes a change to the same owner.
   private func clearPrivileges(
     _ inode: InodeNumber, _ changes: inout AttributeChanges, valid: Int32
   ) throws(FSError) {
-    let changesOwner = changes.uid != nil || changes.gid != nil || valid == 0
-    guard changesOwner || changes.size != nil else { return }
-    if changesOwner, changes.mode == nil {
-      changes.dropPrivileges = try !store.attributes(of: inode).record.isDirectory
-    }
-    try capabilities.drop(inode, in: store)
+    if valid == 0 { changes.uid = try store.attributes(of: inode).record.uid }
+    if changes.size != nil { try capabilities.drop(inode, in: store) }
   }
 
   private func volumeStatistics(_ reply: consuming Reply<VolumeStat>) {

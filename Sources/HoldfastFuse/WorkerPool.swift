@@ -13,6 +13,8 @@ import Synchronization
 final class WorkerPool: @unchecked Sendable {
   /// Called on a worker's thread, once, when the session is over: unmounted, aborted or asked to stop.
   private let onEnd: @Sendable () -> Void
+  /// May take a request (its bytes, their count, the descriptor) before libfuse sees it; true when it did.
+  private let answerDirectly: @Sendable (UnsafeRawPointer, Int, Int32) -> Bool
   private nonisolated(unsafe) let session: OpaquePointer
   private let limit: Int
   private let idle = Atomic<Int>(0)
@@ -20,9 +22,13 @@ final class WorkerPool: @unchecked Sendable {
   private var threads: [Thread] = []
   private var ended = 0
 
-  init(session: OpaquePointer, limit: Int, onEnd: @escaping @Sendable () -> Void) {
+  init(
+    session: OpaquePointer, limit: Int, answerDirectly: @escaping @Sendable (UnsafeRawPointer, Int, Int32) -> Bool,
+    onEnd: @escaping @Sendable () -> Void
+  ) {
     self.session = session
     self.limit = limit
+    self.answerDirectly = answerDirectly
     self.onEnd = onEnd
   }
 
@@ -54,6 +60,7 @@ final class WorkerPool: @unchecked Sendable {
     let memory = RequestMemory()
     defer { memory.deallocate() }
     var buffer = fuse_buf()
+    let descriptor = fuse_session_fd(session)
     while fuse_session_exited(session) == 0 {
       buffer.mem = memory.start
       buffer.flags = fuse_buf_flags(rawValue: 0)
@@ -67,7 +74,7 @@ final class WorkerPool: @unchecked Sendable {
       let opcode = memory.start.load(fromByteOffset: 4, as: UInt32.self)
       let isBrief = opcode == KernelTransport.Opcode.forget || opcode == KernelTransport.Opcode.batchForget
       if !isBrief, idle.wrappingSubtract(1, ordering: .relaxed).newValue == 0 { addWorker() }
-      fuse_session_process_buf(session, &buffer)
+      if !answerDirectly(memory.start, Int(count), descriptor) { fuse_session_process_buf(session, &buffer) }
       if !isBrief { idle.wrappingAdd(1, ordering: .relaxed) }
     }
     let isFirst = lock.withLock {

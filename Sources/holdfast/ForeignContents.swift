@@ -9,7 +9,8 @@ enum ForeignContents {
   static func byBlkid(_ path: String) -> String? {
     // Absolute, so that no path is taken for an option.
     guard let resolved = try? Path.resolved(path) else { return nil }
-    guard let (output, status) = try? Subprocess.output(of: ["/sbin/blkid", "-p", "-o", "export", "--", resolved]) else {
+    guard let (output, status) = try? Subprocess.output(of: ["/sbin/blkid", "-p", "-o", "export", "--", resolved])
+    else {
       return nil
     }
     var values: [String: String] = [:]

@@ -7,6 +7,7 @@ import HoldfastCommand
 struct Hold: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Seal files for as long as a command runs.",
+    usage: "holdfast hold [<options>] <files> ... -- <command> [<arguments> ...]",
     discussion: """
       The seals are bound to open handles, which COMMAND inherits: they go when hold and COMMAND have both ended, \
       however they end. Signals sent to hold are passed on; its exit status is COMMAND's, 128 + N when signal N \
@@ -20,16 +21,23 @@ struct Hold: ParsableCommand {
   @Argument(help: "Files on a Holdfast mount.", completion: .file())
   var files: [String]
 
-  @Argument(parsing: .postTerminator, help: "The command and its arguments, after --.")
-  var command: [String]
-
   @OptionGroup var request: SealArguments
 
-  func validate() throws {
-    if command.isEmpty { throw ValidationError("no command given: holdfast hold FILE -- COMMAND") }
+  /// What stands behind `--`; the parser takes no arguments behind a list, so it never sees it.
+  var command: [String] = []
+
+  private enum CodingKeys: CodingKey { case files, request }
+
+  /// Parts the command line at the first `--` when it is one of `hold`.
+  static func split(_ arguments: [String]) -> (arguments: [String], command: [String]) {
+    guard arguments.first == _commandName, let terminator = arguments.firstIndex(of: "--") else {
+      return (arguments, [])
+    }
+    return (Array(arguments[..<terminator]), Array(arguments[(terminator + 1)...]))
   }
 
   func run() throws {
+    if command.isEmpty { throw ValidationError("no command given: holdfast hold FILE -- COMMAND") }
     let holders = try files.map { path in try Holder(path, request.request(lifetime: .handle)) }
     let status = try withExtendedLifetime(holders) { try ForwardingWait.run(command) }
     throw ExitCode(status)

@@ -3,6 +3,7 @@
 
 import ArgumentParser
 import Glibc
+import HoldfastClient
 import HoldfastCommand
 
 @main
@@ -34,7 +35,12 @@ struct Holdfast: ParsableCommand {
 
   static func main() {
     do {
-      var command = try parseAsRoot()
+      let (arguments, held) = Hold.split(Array(CommandLine.arguments.dropFirst()))
+      var command = try parseAsRoot(arguments)
+      if var hold = command as? Hold {
+        hold.command = held
+        command = hold
+      }
       try command.run()
       guard fflush(nil) == 0 else { throw CommandError("stdout", errno: errno) }
     } catch {
@@ -48,6 +54,9 @@ struct Holdfast: ParsableCommand {
     case let error as CommandError:
       complain("\(error)")
       Glibc.exit(error.exitStatus)
+    case let error as ClientError:
+      complain("\(error)")
+      Glibc.exit(EXIT_FAILURE)
     case let code as ExitCode:
       Glibc.exit(code.rawValue)
     default:

@@ -43,7 +43,8 @@ enum ImageLock {
     for line in table.split(separator: "\n") {
       // 1: FLOCK ADVISORY WRITE 123 fe:00:456 0 EOF
       let fields = line.split(separator: " ")
-      guard fields.count >= 6, fields[1] == "FLOCK", fields[5].hasSuffix(":\(status.st_ino)"), let pid = Int32(fields[4])
+      guard fields.count >= 6, fields[1] == "FLOCK", fields[5].hasSuffix(":\(status.st_ino)"),
+        let pid = Int32(fields[4])
       else { continue }
       return "process \(pid) (\(Processes.command(of: pid)))"
     }

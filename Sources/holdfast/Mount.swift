@@ -55,24 +55,24 @@ struct Mount: ParsableCommand {
   var reportTo: Int32?
 
   func run() throws {
-    let parsed = try parsedOptions()
+    let parsed = try Self.parse(options)
     let source = try Path.resolved(image)
     let directory = try Path.resolved(mountPoint)
     var status = stat()
     guard stat(directory, &status) == 0 else { throw CommandError(mountPoint, errno: errno) }
     guard status.st_mode & S_IFMT == S_IFDIR else { throw CommandError(mountPoint, "not a directory") }
     if let reportTo {
-      try DaemonReport.serving(on: reportTo) { (report) throws(CommandError) in
+      try DaemonReport.serving(on: reportTo, log: log) { (report) throws(CommandError) in
         try serve(source, directory, parsed, Log.background(toFile: log != nil), report)
       }
     } else if foreground {
-      try serve(source, directory, parsed, Log.foreground(), .stderr)
+      try serve(source, directory, parsed, Log.foreground(), .onStderr())
     } else {
       try Daemon.start(image: source, mountPoint: directory, options: options.joined(separator: ","), log: log)
     }
   }
 
-  private func parsedOptions() throws(CommandError) -> MountOptions {
+  static func parse(_ options: [String]) throws(CommandError) -> MountOptions {
     do throws(MountOptions.ParseError) {
       return try MountOptions(parsing: options.joined(separator: ","))
     } catch {
@@ -95,7 +95,7 @@ struct Mount: ParsableCommand {
       try MountedVolume.run(
         store: store, image: source, mountPoint: directory, options: options, logger: logger, onReady: report.ready)
     } catch {
-      throw CommandError("mount", "\(error)")
+      throw CommandError(line: "\(error)")
     }
   }
 }
