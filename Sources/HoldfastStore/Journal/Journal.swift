@@ -31,9 +31,10 @@ final class Journal: @unchecked Sendable {
   var capacityBlocks: UInt64 { blocks }
   var usage: UInt64 { lock.withLock { usedBlocks } }
 
-  /// True when a record with this payload fits before the tail.
+  /// True when a record with this payload fits before the tail. The ring is never filled to the last block: head and
+  /// tail at one position mean empty.
   func hasRoom(payloadBytes: Int) -> Bool {
-    lock.withLock { usedBlocks + JournalRecord.blocks(payloadBytes: payloadBytes) <= blocks }
+    lock.withLock { usedBlocks + JournalRecord.blocks(payloadBytes: payloadBytes) < blocks }
   }
 
   /// Everything before `sequence` (which lies at `position`) is in a durable checkpoint.

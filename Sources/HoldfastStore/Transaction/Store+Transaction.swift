@@ -18,34 +18,37 @@ extension Store {
   func transaction<Result>(
     keys: Int, _ purpose: Purpose, _ body: () throws(FSError) -> Result
   ) throws(FSError) -> Result {
-    var retriedForSpace = false
+    var reclaimed = false
     while true {
-      try admit()
-      treeLock.lock()
       do throws(FSError) {
-        try checkWritable()
-        guard hasMetadataRoom(keys: keys, purpose) else {
-          treeLock.unlock()
-          try makeMetadataRoom(keys: keys, purpose)
-          continue
-        }
-        let before = mutations
-        do throws(FSError) {
-          let result = try body()
-          if mutations != before { ticket += 1 }
-          treeLock.unlock()
-          return result
-        } catch {
-          if mutations != before { fail(error) }
-          throw error
-        }
+        try admit()
+        if let result = try attempt(keys: keys, purpose, body) { return result }
+        try makeMetadataRoom(keys: keys, purpose)
       } catch {
-        let canRetry = error == .noSpace && !retriedForSpace && (releaseQueue.blocks > 0 || !speculative.isEmpty)
-        treeLock.unlock()
-        guard canRetry else { throw error }
-        retriedForSpace = true
+        let canReclaim = treeLock.withLock { !releaseQueue.isEmpty || !speculative.isEmpty }
+        guard error == .noSpace, !reclaimed, canReclaim else { throw error }
+        reclaimed = true
         try reclaimSpace()
       }
+    }
+  }
+
+  /// One try; nil when metadata blocks are short.
+  private func attempt<Result>(
+    keys: Int, _ purpose: Purpose, _ body: () throws(FSError) -> Result
+  ) throws(FSError) -> Result? {
+    treeLock.lock()
+    defer { treeLock.unlock() }
+    try checkWritable()
+    guard hasMetadataRoom(keys: keys, purpose) else { return nil }
+    let before = mutations
+    do throws(FSError) {
+      let result = try body()
+      if mutations != before { ticket += 1 }
+      return result
+    } catch {
+      if mutations != before { fail(error) }
+      throw error
     }
   }
 
