@@ -42,8 +42,8 @@ let package = Package(
     library(
       "HoldfastSimulation",
       [
-        "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore",
-        "HoldfastCheck", "HoldfastClient",
+        "CPlatform", "CHoldfast", "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal",
+        "HoldfastStore", "HoldfastCheck", "HoldfastClient",
       ]),
     library(
       "HoldfastFuse",
@@ -65,8 +65,18 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: strict),
     tests(
+      "HoldfastSimulationTests",
+      ["HoldfastSimulation", "HoldfastStore", "HoldfastCheck", "HoldfastDevice", "HoldfastFormat", "HoldfastBase"]),
+    tests(
       "HoldfastCommandTests",
       ["HoldfastCommand", "HoldfastClient", "HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
+    tests("HoldfastFuseTests", ["HoldfastBase", "HoldfastFormat", "HoldfastFuse", "HoldfastSeal", "HoldfastStore"]),
+    .systemLibrary(name: "CMountedSupport", path: "Tests/CMountedSupport"),
+    .executableTarget(
+      name: "mounted-test-agent", dependencies: ["CMountedSupport", "CHoldfast"], path: "Tests/MountedTestAgent",
+      swiftSettings: strict),
+    // They run the built command and the agent, which lie beside the test bundle.
+    tests("MountedTests", ["CMountedSupport", "CHoldfast"]),
     tests("HoldfastSealTests", ["CPlatform", "HoldfastBase", "HoldfastSeal"]),
     tests("HoldfastStoreTests", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore"]),
   ]

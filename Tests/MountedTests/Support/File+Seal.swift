@@ -1,0 +1,89 @@
+/// The ioctls of include/holdfast.h on an open file, with nothing between test and structure.
+
+import CHoldfast
+import CMountedSupport
+import Glibc
+
+extension holdfast_seal {
+  init(flags: UInt32 = 0, name: String = "") {
+    self.init()
+    version = UInt32(HOLDFAST_ABI_VERSION)
+    self.flags = flags
+    withUnsafeMutableBytes(of: &self.name) { $0.copyBytes(from: name.utf8.prefix($0.count)) }
+  }
+}
+
+extension holdfast_revoke {
+  init(flags: UInt32) {
+    self.init()
+    version = UInt32(HOLDFAST_ABI_VERSION)
+    self.flags = flags
+  }
+}
+
+extension File {
+  /// SEAL; the structure as it came back.
+  @discardableResult
+  func seal(_ flags: UInt32 = 0, name: String = "") throws(Errno) -> holdfast_seal {
+    var argument = holdfast_seal(flags: flags, name: name)
+    try control(UInt(holdfast_ioc_seal), &argument)
+    return argument
+  }
+
+  @discardableResult
+  func unseal(_ flags: UInt32 = 0, name: String = "") throws(Errno) -> holdfast_seal {
+    var argument = holdfast_seal(flags: flags, name: name)
+    try control(UInt(holdfast_ioc_unseal), &argument)
+    return argument
+  }
+
+  /// REVOKE of every request of this file; how many ended.
+  @discardableResult
+  func revokeAll() throws(Errno) -> UInt64 {
+    var argument = holdfast_revoke(flags: 0)
+    try control(UInt(holdfast_ioc_revoke), &argument)
+    return argument.revoked
+  }
+
+  /// One page of HOLDERS, SEALS or INFO from `offset` of snapshot `cookie` on.
+  func jsonPage(_ request: UInt32, cookie: UInt64 = 0, offset: UInt64 = 0) throws -> JSONPage {
+    var bytes = [UInt8](repeating: 0, count: JSONPage.byteCount)
+    try bytes.withUnsafeMutableBytes { page in
+      page.storeBytes(of: UInt32(HOLDFAST_ABI_VERSION), as: UInt32.self)
+      page.storeBytes(of: cookie, toByteOffset: 8, as: UInt64.self)
+      page.storeBytes(of: offset, toByteOffset: 16, as: UInt64.self)
+      try control(UInt(request), page.baseAddress!)
+    }
+    return JSONPage(bytes)
+  }
+
+  /// All pages of HOLDERS, SEALS or INFO.
+  func json(_ request: UInt32) throws -> [UInt8] {
+    var page = try jsonPage(request)
+    var text = page.text
+    while UInt64(text.count) < page.total {
+      page = try jsonPage(request, cookie: page.cookie, offset: UInt64(text.count))
+      if page.text.isEmpty { break }
+      text += page.text
+    }
+    return text
+  }
+}
+
+/// `struct holdfast_json`, whose text is too long an array for Swift to import.
+struct JSONPage {
+  static let byteCount = 32 + Int(HOLDFAST_JSON_BYTES)
+  let cookie: UInt64
+  let total: UInt64
+  let text: [UInt8]
+
+  init(_ bytes: [UInt8]) {
+    (cookie, total, text) = bytes.withUnsafeBytes { page in
+      let length = Int(page.load(fromByteOffset: 4, as: UInt32.self))
+      return (
+        page.load(fromByteOffset: 8, as: UInt64.self), page.load(fromByteOffset: 24, as: UInt64.self),
+        Array(page[32..<(32 + min(length, Int(HOLDFAST_JSON_BYTES)))])
+      )
+    }
+  }
+}
