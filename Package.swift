@@ -42,8 +42,8 @@ let package = Package(
     library(
       "HoldfastSimulation",
       [
-        "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore",
-        "HoldfastCheck", "HoldfastClient",
+        "CPlatform", "CHoldfast", "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal",
+        "HoldfastStore", "HoldfastCheck", "HoldfastClient",
       ]),
     library(
       "HoldfastFuse",
@@ -65,8 +65,12 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: strict),
     tests(
+      "HoldfastSimulationTests",
+      ["HoldfastSimulation", "HoldfastStore", "HoldfastCheck", "HoldfastDevice", "HoldfastFormat", "HoldfastBase"]),
+    tests(
       "HoldfastCommandTests",
       ["HoldfastCommand", "HoldfastClient", "HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
+    tests("HoldfastFuseTests", ["HoldfastBase", "HoldfastFormat", "HoldfastFuse", "HoldfastSeal", "HoldfastStore"]),
     .systemLibrary(name: "CMountedSupport", path: "Tests/CMountedSupport"),
     .executableTarget(
       name: "mounted-test-agent", dependencies: ["CMountedSupport", "CHoldfast"], path: "Tests/MountedTestAgent",
