@@ -10,18 +10,11 @@ import HoldfastStore
 extension MountSession {
   /// Takes the request `specification` describes. With `handle` it is bound to that handle, unless the
   /// specification says otherwise; without, it is the caller's named one.
+  /// The caller's right has been checked (`checkSealRight`).
   func takeSeal(
     _ specification: SealSpecification, name: String, handle: UInt64?, createOnly: Bool, of inode: InodeNumber,
-    by caller: Credentials, holdsWriteHandle: Bool
+    by caller: Credentials
   ) throws(FSError) -> SealGrant {
-    let attributes = try store.attributes(of: inode)
-    guard attributes.record.isRegular else {
-      throw attributes.record.isDirectory ? .isDirectory : .invalid(.argument)
-    }
-    let isAdministrator = isAdministrator(caller)
-    try store.seals.checkRight(
-      taker: caller, isAdministrator: isAdministrator, fileOwner: attributes.record.uid,
-      holdsWriteHandle: holdsWriteHandle)
     let taker = Credentials(
       uid: caller.uid, gid: caller.gid, pid: ProcessInfo.process(ofThread: caller.pid) ?? caller.pid)
     let request = SealRequest(
@@ -33,6 +26,15 @@ extension MountSession {
       bound.lifetime = .process(process)
       return try take(bound, createOnly, inode)
     }
+  }
+
+  /// EPERM comes before every other refusal.
+  func checkSealRight(_ caller: Credentials, on inode: InodeNumber, holdsWriteHandle: Bool) throws(FSError) {
+    let record = try store.attributes(of: inode).record
+    try store.seals.checkRight(
+      taker: caller, isAdministrator: isAdministrator(caller), fileOwner: record.uid,
+      holdsWriteHandle: holdsWriteHandle)
+    guard record.isRegular else { throw record.isDirectory ? .isDirectory : .invalid(.argument) }
   }
 
   func releaseSeal(_ identity: RequestIdentity, of inode: InodeNumber, by caller: Credentials) throws(FSError) {
