@@ -42,8 +42,8 @@ let package = Package(
     library(
       "HoldfastSimulation",
       [
-        "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore",
-        "HoldfastCheck", "HoldfastClient",
+        "CPlatform", "CHoldfast", "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal",
+        "HoldfastStore", "HoldfastCheck", "HoldfastClient",
       ]),
     library(
       "HoldfastFuse",
@@ -53,7 +53,8 @@ let package = Package(
       ]),
     tests("HoldfastFormatTests", ["HoldfastBase", "HoldfastFormat"]),
     tests(
-      "HoldfastCheckTests", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastStore", "HoldfastCheck"]),
+      "HoldfastCheckTests",
+      ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore", "HoldfastCheck"]),
     .executableTarget(
       name: "holdfast",
       dependencies: [
@@ -63,6 +64,9 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: strict),
+    tests(
+      "HoldfastSimulationTests",
+      ["HoldfastSimulation", "HoldfastStore", "HoldfastCheck", "HoldfastDevice", "HoldfastFormat", "HoldfastBase"]),
     tests(
       "HoldfastCommandTests",
       ["HoldfastCommand", "HoldfastClient", "HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),

@@ -57,6 +57,10 @@ struct RecordCheck {
       guard value.isEmpty else { return log.report(.undecodable(key)) }
       space.takeIndex(start: key.low, count: key.object)
     case .persistentSeal:
+      guard let hash = SealRecordCheck.keyHash(of: value, seed: superblock.hashSeed) else {
+        return log.report(.undecodable(key))
+      }
+      if hash != key.low { log.report(.strayKey(key)) }
       if inodes.index(of: key.object) == nil, !lost.touches(inode: key.object) {
         log.report(.sealDangling(inode: key.object))
       }

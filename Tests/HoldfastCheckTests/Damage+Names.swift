@@ -92,7 +92,7 @@ extension Damage {
       return [.orphanMisplaced(inode: Sample.directory)]
     },
     .records("seal of nothing") { image in
-      image.records[Key(space: .persistentSeal, object: 90, low: 1)] = []
+      image.seal("", of: 90)
       return [.sealDangling(inode: 90)]
     },
   ]

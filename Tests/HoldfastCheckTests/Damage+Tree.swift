@@ -146,6 +146,16 @@ extension Damage {
     },
   ]
 
+  private static func badSeal(
+    _ name: String, _ body: @escaping @Sendable (inout ImageBuilder.Bytes) -> Void
+  ) -> Damage {
+    .records("seal \(name)") { image in
+      let key = image.sealKey("backup", of: Sample.file)
+      body(&image.records[key]!)
+      return [.undecodable(key)]
+    }
+  }
+
   static let keys: [Damage] = [
     .records("record in an unknown space") { image in
       let key = Key(high: 0x09 << 56 | 3, low: 4)
@@ -211,6 +221,22 @@ extension Damage {
       image.records[.quarantine(3000)] = [UInt8](repeating: 0, count: 16)
       return [.undecodable(.quarantine(3000))]
     },
+    .records("seal filed under a wrong hash") { image in
+      let key = Key(space: .persistentSeal, object: Sample.file, low: 5)
+      image.records[key] = image.records[image.sealKey("backup", of: Sample.file)]
+      return [.strayKey(key)]
+    },
+    badSeal("of another version") { $0[0] = 2 },
+    badSeal("of no kind") { $0[1] = 2 },
+    badSeal("hard with a grace") { $0[4] = 2 },
+    badSeal("of no scope") { $0[2] = 2 },
+    badSeal("whole with a range") { $0[16] = 2 },
+    badSeal("of no bytes") { $0[2] = 1 },
+    badSeal("beyond every file") { ($0[2], $0[16], $0[15]) = (1, 1, 0x80) },
+    badSeal("with a bad name") { $0[60] = 0x2f },
+    badSeal("with a bad command") { $0[66] = 0xff },
+    badSeal("cut short") { $0.removeLast() },
+    badSeal("of nothing") { $0 = [] },
     .records("index by length with a value") { image in
       let key = image.records.keys.first { $0.space == .freeByLength }!
       image.records[key] = [0]

@@ -1,6 +1,7 @@
 import Foundation
 import HoldfastBase
 import HoldfastFormat
+import HoldfastSeal
 import HoldfastStore
 import Testing
 
@@ -121,7 +122,7 @@ private struct World {
     let inode = inodes.randomElement(using: &random) ?? RootDirectory.inode
     let offset = random.next() % 3 == 0 ? random.next() % (1 << 40) : random.next() % 200_000
     let length = random.next() % 100_000
-    switch random.next() % 24 {
+    switch random.next() % 26 {
     case 0...4:
       let type: UInt32 = [0o100000, 0o100000, 0o040000, 0o010000, 0o140000, 0o020000].randomElement(using: &random)!
       inodes.append(
@@ -163,6 +164,16 @@ private struct World {
       store.retain(unnamed.inode)
       held.append(unnamed.inode)
       if random.next() % 2 == 0 { try store.link(unnamed.inode, named: name, in: parent) }
+    case 23:
+      let caller = Credentials(uid: UInt32(random.next() % 3), gid: 0, pid: 1)
+      let name = "s\(random.next() % 3)"
+      if random.next() % 2 == 0 {
+        _ = try store.seal(
+          SealRequest(lifetime: .persistent, name: name, taker: caller, preparation: .asIs, command: "test"),
+          createOnly: false, of: inode)
+      } else {
+        try store.unseal(.named(uid: caller.uid, name: name), of: inode, by: caller)
+      }
     default:
       let from = inodes.randomElement(using: &random) ?? inode
       _ = try store.copyRange(

@@ -127,6 +127,24 @@ struct ImageBuilder {
     }
   }
 
+  // Persistent seals.
+
+  func sealKey(_ name: String, of inode: InodeNumber, uid: UInt32 = 1000) -> Key {
+    let hashed = withUnsafeBytes(of: uid.littleEndian) { Array($0) } + Array(name.utf8)
+    return Key(space: .persistentSeal, object: inode, low: hashed.withUnsafeBytes { NameHash.raw($0, seed: seed) })
+  }
+
+  mutating func seal(_ name: String, of inode: InodeNumber, uid: UInt32 = 1000, command: String = "cp") {
+    let text = Array(name.utf8) + Array(command.utf8)
+    records[sealKey(name, of: inode, uid: uid)] = Self.encoded(60 + text.count) { p in
+      p.put(UInt8(1), 0)
+      p.put(uid, 24)
+      p.put(UInt8(name.utf8.count), 56)
+      p.put(UInt8(command.utf8.count), 57)
+      for (offset, byte) in text.enumerated() { p.put(byte, 60 + offset) }
+    }
+  }
+
   // Space.
 
   mutating func extent(

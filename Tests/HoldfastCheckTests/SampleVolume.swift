@@ -64,7 +64,7 @@ enum Sample {
     image.extent(truncating, at: 10, 3)
     image.orphan(truncating, .truncating, from: 1)
     image.quarantine(8, of: file)
-    image.records[Key(space: .persistentSeal, object: file, low: 77)] = [1, 2, 3]
+    image.seal("backup", of: file)
     return image
   }
 

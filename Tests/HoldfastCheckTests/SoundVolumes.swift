@@ -71,6 +71,12 @@ import Testing
       other.inode(200, type, links: links, size: size, parent: parent)
       return other.records[.inode(200)]!
     }
+    // Long enough to make the record span blocks, and the ring's end.
+    image.xattr("user.long", of: 200, bytes: 6000)
+    let long = image.records.filter { $0.key.object == 200 }.map {
+      ImageBuilder.Mutation(key: $0.key, value: $0.value)
+    }
+    for mutation in long { image.records[mutation.key] = nil }
     image.journal = [
       [
         .init(key: .inode(200), value: inode(1, 0)), .init(key: .inode(201), value: inode(1, 0)),
@@ -87,12 +93,7 @@ import Testing
         .init(key: .freeByLength(BlockRange(start: free, count: rest)), value: nil),
         .init(key: .free(free + 1024), value: ImageBuilder.length(rest - 1024)),
         .init(key: .freeByLength(BlockRange(start: free + 1024, count: rest - 1024)), value: []),
-        // A value long enough to make the record span blocks, and gone again with the next record.
-        .init(key: Key(space: .persistentSeal, object: 200, low: 1), value: [UInt8](repeating: 1, count: 1300)),
-        .init(key: Key(space: .persistentSeal, object: 200, low: 2), value: [UInt8](repeating: 2, count: 1300)),
-        .init(key: Key(space: .persistentSeal, object: 200, low: 3), value: [UInt8](repeating: 3, count: 1300)),
-        .init(key: Key(space: .persistentSeal, object: 200, low: 4), value: [UInt8](repeating: 4, count: 1300)),
-      ],
+      ] + long,
     ]
     let report = check(image.build())
     #expect(report.issues == [])

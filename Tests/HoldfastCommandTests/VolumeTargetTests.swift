@@ -5,16 +5,6 @@ import HoldfastDevice
 import Testing
 
 @Suite struct VolumeTargetTests {
-  private func inFolder(_ body: (String) throws -> Void) throws {
-    var template = Array("/tmp/holdfast-test-XXXXXX".utf8CString)
-    let folder = try #require(mkdtemp(&template).map { String(cString: $0) })
-    defer {
-      for name in Processes.names(in: folder) { unlink(folder + "/" + name) }
-      rmdir(folder)
-    }
-    try body(folder)
-  }
-
   private func size(_ path: String) -> (bytes: Int64, blocks: Int64)? {
     var status = stat()
     return stat(path, &status) == 0 ? (Int64(status.st_size), Int64(status.st_blocks)) : nil
@@ -30,7 +20,7 @@ import Testing
   }
 
   @Test func newFileIsPreallocatedAndGoesUnlessKept() throws {
-    try inFolder { folder in
+    try inTemporaryFolder { folder in
       let path = folder + "/new.img"
       do {
         let target = try VolumeTarget(path, size: (32 << 20) + 5)
@@ -50,7 +40,7 @@ import Testing
   }
 
   @Test func refusals() throws {
-    try inFolder { folder in
+    try inTemporaryFolder { folder in
       let missing = folder + "/missing"
       #expect(
         message { _ = try VolumeTarget(missing, size: nil) } == "\(missing): no such file: give --size to make one")
@@ -69,7 +59,7 @@ import Testing
   }
 
   @Test func existingContentsAreSeenAndLeft() throws {
-    try inFolder { folder in
+    try inTemporaryFolder { folder in
       let path = folder + "/xfs"
       let text = "XFSB" + String(repeating: "\u{0}", count: (16 << 20) - 4)
       try TextFile.write(text, to: path)

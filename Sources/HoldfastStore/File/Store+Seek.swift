@@ -48,6 +48,9 @@ extension Store {
     from source: InodeNumber, at sourceOffset: UInt64, to destination: InodeNumber, at destinationOffset: UInt64,
     length: UInt64, dropPrivileges: Bool, handle: UInt64?, by caller: Credentials
   ) throws(FSError) -> UInt64 {
+    // The source ends where it ended when asked: copying within a file may move its end.
+    let size = try attributes(of: source).record.size
+    let length = min(length, size - min(size, sourceOffset))
     let buffer = AlignedBuffer(byteCount: Int(min(length, UInt64(Store.copyBytes))))
     var done: UInt64 = 0
     while done < length {

@@ -26,7 +26,10 @@ extension Store {
       journal: Journal(device: device, superblock: found.newest), seals: SealTable(options: options.seals))
     // The older copy must name this checkpoint before anything of the one before is reused.
     if !options.readOnly && !found.copiesAgree { try writeSuperblocks(found.newest) }
-    let replayed = try journal.replay { (key, value) throws(FSError) in try replay(key, value) }
+    // A clean volume's journal is empty by definition: nothing of it is read.
+    let replayed =
+      found.newest.state.contains(.clean)
+      ? 0 : try journal.replay { (key, value) throws(FSError) in try replay(key, value) }
     try loadUnfinishedBusiness()
     if !options.readOnly {
       try checkpoint()

@@ -1,0 +1,76 @@
+/// What a simulated device does wrong, by switch. Counts are of operations from the moment a switch is set.
+
+import HoldfastBase
+
+public struct DeviceFaults: Sendable {
+  /// When an operation fails with EIO.
+  public enum Failure: Sendable {
+    /// The nth from now (0 is the next), once.
+    case nth(Int)
+    /// Whatever touches these bytes (a barrier touches none).
+    case range(Range<UInt64>)
+    case always
+  }
+
+  public var reads: Failure?
+  public var writes: Failure?
+  public var barriers: Failure?
+  /// The barrier returns success and makes nothing durable.
+  public var ignoresBarriers = false
+  /// The nth write from now is acknowledged and never happens.
+  public var lostWrite: Int?
+  /// And so is every nth from then on.
+  public var losesEvery: Int?
+  /// The nth write from now lands at this byte offset instead.
+  public var misdirectedWrite: (nth: Int, to: UInt64)?
+  /// Reads that cover this byte see this bit of it flipped.
+  public var flippedBit: (byteOffset: UInt64, bit: Int)?
+
+  public init() {}
+
+  enum WriteFate { case plain, lost, misdirected(UInt64) }
+
+  /// Nothing is switched on: the quick path.
+  var isQuiet: Bool {
+    reads == nil && writes == nil && barriers == nil && !ignoresBarriers && lostWrite == nil
+      && misdirectedWrite == nil && flippedBit == nil
+  }
+
+  mutating func fails(_ operation: FSError.DeviceOperation, offset: UInt64, count: Int) -> Bool {
+    switch operation {
+    case .read: Self.strikes(&reads, offset, count)
+    case .write: Self.strikes(&writes, offset, count)
+    case .barrier: Self.strikes(&barriers, offset, count)
+    case .open: false
+    }
+  }
+
+  private static func strikes(_ failure: inout Failure?, _ offset: UInt64, _ count: Int) -> Bool {
+    switch failure {
+    case nil: return false
+    case .always: return true
+    case .range(let range): return count > 0 && range.overlaps(offset..<offset + UInt64(count))
+    case .nth(let left):
+      failure = left == 0 ? nil : .nth(left - 1)
+      return left == 0
+    }
+  }
+
+  mutating func fateOfWrite(offset: UInt64, count: Int) -> WriteFate {
+    if let left = lostWrite {
+      lostWrite = left == 0 ? losesEvery.map { $0 - 1 } : left - 1
+      if left == 0 { return .lost }
+    }
+    if let (left, target) = misdirectedWrite {
+      misdirectedWrite = left == 0 ? nil : (left - 1, target)
+      if left == 0 { return .misdirected(target) }
+    }
+    return .plain
+  }
+
+  /// Bit index within a read of `count` bytes at `offset`, when the flipped bit lies in it.
+  func flippedBit(offset: UInt64, count: Int) -> Int? {
+    guard let (byte, bit) = flippedBit, byte >= offset, byte < offset + UInt64(count) else { return nil }
+    return Int(byte - offset) * 8 + bit
+  }
+}

@@ -1,0 +1,90 @@
+/// What is on the platter after a power cut. Writes before the last barrier are all there. Of the others each
+/// one, independently, is there, is not, or is there in some of its 512-byte sectors, and they may have reached the
+/// medium in any order: an earlier one may win over a later one where both were unsynced. A sector is atomic.
+
+import Glibc
+import HoldfastBase
+
+extension SimulatedDevice {
+  public static let sectorBytes: UInt64 = 512
+
+  /// The manner of one crash. Extremes are drawn often: bugs sit there.
+  enum CrashManner: Int, CaseIterable {
+    case nothingSurvives, everythingSurvives, prefixSurvives, lastIsTorn, mostSurvive, fewSurvive, anySurvive
+  }
+
+  /// A new device that holds what survives if the power goes now. This one is unchanged.
+  public func crashImage(seed: UInt64) -> SimulatedDevice {
+    lock.lock()
+    defer { lock.unlock() }
+    var random = SeededRandom(seed: seed)
+    let copy = durableCopy()
+    let manner = CrashManner.allCases[random.below(CrashManner.allCases.count)]
+    switch manner {
+    case .nothingSurvives: break
+    case .everythingSurvives:
+      for write in unsynced { copy.persist(write, from: self) }
+    case .prefixSurvives:
+      for write in unsynced.prefix(random.below(unsynced.count + 1)) { copy.persist(write, from: self) }
+    case .lastIsTorn:
+      for write in unsynced.dropLast() { copy.persist(write, from: self) }
+      if let last = unsynced.last { copy.tear(last, from: self, survivors: 50, &random) }
+    case .mostSurvive: copy.scatter(from: self, percent: 90, &random)
+    case .fewSurvive: copy.scatter(from: self, percent: 15, &random)
+    case .anySurvive: copy.scatter(from: self, percent: 50, &random)
+    }
+    return copy
+  }
+
+  /// A new device with the newest bytes, all of them durable: a clean power-down.
+  public func syncedCopy() -> SimulatedDevice {
+    lock.lock()
+    defer { lock.unlock() }
+    return copyOfImage()
+  }
+
+  private func durableCopy() -> SimulatedDevice {
+    let copy = copyOfImage()
+    for write in unsynced.reversed() { memcpy(copy.image + Int(write.offset), oldBytes(write), write.count) }
+    return copy
+  }
+
+  private func copyOfImage() -> SimulatedDevice {
+    let copy = SimulatedDevice(byteCount: byteCount)
+    copy.touched = touched
+    for slab in touched.indices where touched[slab] {
+      let start = slab << Int(Self.slabShift)
+      memcpy(copy.image + start, image + start, min(Self.slabBytes, Int(byteCount) - start))
+    }
+    return copy
+  }
+
+  /// Writes survive by `percent`, a third of the survivors torn, half of the time in any order.
+  private func scatter(from source: SimulatedDevice, percent: Int, _ random: inout SeededRandom) {
+    var order = source.unsynced
+    if random.oneIn(2) { order.shuffle(using: &random) }
+    for write in order where random.below(100) < percent {
+      if random.oneIn(3) {
+        tear(write, from: source, survivors: random.between(10, 90), &random)
+      } else {
+        persist(write, from: source)
+      }
+    }
+  }
+
+  private func persist(_ write: Unsynced, from source: SimulatedDevice) {
+    memcpy(image + Int(write.offset), source.newBytes(write), write.count)
+  }
+
+  private func tear(_ write: Unsynced, from source: SimulatedDevice, survivors percent: Int, _ random: inout SeededRandom) {
+    let end = write.offset + UInt64(write.count)
+    var at = write.offset
+    while at < end {
+      let sectorEnd = min(end, (at / Self.sectorBytes + 1) * Self.sectorBytes)
+      if random.below(100) < percent {
+        memcpy(image + Int(at), source.newBytes(write) + Int(at - write.offset), Int(sectorEnd - at))
+      }
+      at = sectorEnd
+    }
+  }
+}

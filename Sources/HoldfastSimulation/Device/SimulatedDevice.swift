@@ -1,0 +1,190 @@
+/// A block device in memory that behaves as a disk with a volatile write cache may: what was written since the
+/// last barrier is remembered in order, and `crashImage` decides write by write what survives a power cut.
+///
+/// The image holds the newest bytes. Every unsynced write keeps the bytes it replaced and the bytes it brought,
+/// so that a crash image starts from what is certainly durable. A barrier forgets the list: it costs nothing.
+///
+/// Threads: one lock, every method.
+
+import Glibc
+import HoldfastBase
+import HoldfastDevice
+
+public final class SimulatedDevice: BlockDevice, @unchecked Sendable {
+  /// What the device was asked to do since it was made.
+  public struct Counters: Equatable, Sendable {
+    public var reads: UInt64 = 0
+    public var writes: UInt64 = 0
+    public var barriers: UInt64 = 0
+    public var bytesRead: UInt64 = 0
+    public var bytesWritten: UInt64 = 0
+    public init() {}
+  }
+
+  /// A write no barrier has followed yet. The arena holds its old bytes, then its new ones.
+  struct Unsynced {
+    var offset: UInt64
+    var count: Int
+    var arenaOffset: Int
+  }
+
+  static let slabShift: UInt64 = 16
+  static let slabBytes = 1 << 16
+
+  let lock = Lock()
+  let image: UnsafeMutableRawPointer
+  /// True for every 64 KiB of the image that was ever written.
+  var touched: [Bool]
+  var unsynced: [Unsynced] = []
+  private var arena: UnsafeMutableRawPointer
+  private var arenaCapacity = 1 << 20
+  private var arenaUsed = 0
+  private var statistics = Counters()
+  private var faults = DeviceFaults()
+  private var eventsUntilPowerCut: Int?
+  private var isOff = false
+
+  /// A zeroed device. Memory is taken only for what is written.
+  public override init(byteCount: UInt64) {
+    let pointer = mmap(
+      nil, Int(byteCount), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+    precondition(pointer != MAP_FAILED, "mmap of \(byteCount) bytes: errno \(errno)")
+    image = pointer!
+    touched = Array(repeating: false, count: Int((byteCount + UInt64(Self.slabBytes) - 1) >> Self.slabShift))
+    arena = .allocate(byteCount: arenaCapacity, alignment: 64)
+    super.init(byteCount: byteCount)
+  }
+
+  deinit {
+    munmap(image, Int(byteCount))
+    arena.deallocate()
+  }
+
+  // MARK: What the store calls
+
+  public override func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(FSError) {
+    lock.lock()
+    defer { lock.unlock() }
+    try check(.read, offset, buffer.count)
+    guard let base = buffer.baseAddress, buffer.count > 0 else { return }
+    statistics.reads += 1
+    statistics.bytesRead += UInt64(buffer.count)
+    memcpy(base, image + Int(offset), buffer.count)
+    if !faults.isQuiet, let bit = faults.flippedBit(offset: offset, count: buffer.count) {
+      base.storeBytes(of: base.load(fromByteOffset: bit >> 3, as: UInt8.self) ^ (1 << (bit & 7)), toByteOffset: bit >> 3, as: UInt8.self)
+    }
+  }
+
+  public override func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(FSError) {
+    lock.lock()
+    defer { lock.unlock() }
+    try countPowerEvent()
+    try check(.write, offset, bytes.count)
+    guard bytes.count > 0 else { return }
+    statistics.writes += 1
+    statistics.bytesWritten += UInt64(bytes.count)
+    guard !faults.isQuiet else { return store(bytes, at: offset) }
+    switch faults.fateOfWrite(offset: offset, count: bytes.count) {
+    case .lost: return
+    case .misdirected(let target): store(bytes, at: min(target, byteCount - UInt64(bytes.count)))
+    case .plain: store(bytes, at: offset)
+    }
+  }
+
+  public override func barrier() throws(FSError) {
+    lock.lock()
+    defer { lock.unlock() }
+    try countPowerEvent()
+    try check(.barrier, 0, 0)
+    statistics.barriers += 1
+    if !faults.isQuiet && faults.ignoresBarriers { return }
+    unsynced.removeAll(keepingCapacity: true)
+    arenaUsed = 0
+  }
+
+  // MARK: Looking at it, setting it up
+
+  public var counters: Counters { lock.withLock { statistics } }
+
+  /// Writes that a crash now could lose.
+  public var unsyncedWrites: Int { lock.withLock { unsynced.count } }
+
+  /// Runs `body` on the faults to inject from now on.
+  public func injectFaults(_ body: (inout DeviceFaults) -> Void) { lock.withLock { body(&faults) } }
+
+  /// Cuts the power before the `events`-th write or barrier from now (0: the next one): it and everything later fails with EIO.
+  public func cutPower(beforeEvent events: Int) { lock.withLock { eventsUntilPowerCut = events } }
+
+  /// Takes back a power cut that has not happened yet.
+  public func keepPower() { lock.withLock { eventsUntilPowerCut = nil } }
+
+  /// Cuts the power now.
+  public func cutPower() { lock.withLock { isOff = true } }
+
+  /// True once the power is gone; only `crashImage` makes sense then.
+  public var isPowerOff: Bool { lock.withLock { isOff } }
+
+  /// Changes bytes behind the store's back, durable at once: for tests of damage.
+  public func corrupt(at offset: UInt64, _ body: (UnsafeMutableRawBufferPointer) -> Void, count: Int) {
+    lock.lock()
+    defer { lock.unlock() }
+    precondition(offset + UInt64(count) <= byteCount)
+    markTouched(offset, count)
+    body(UnsafeMutableRawBufferPointer(start: image + Int(offset), count: count))
+  }
+
+  // MARK: Inside, under the lock
+
+  private func store(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) {
+    let count = bytes.count
+    growArena(by: 2 * count)
+    memcpy(arena + arenaUsed, image + Int(offset), count)
+    memcpy(arena + arenaUsed + count, bytes.baseAddress!, count)
+    unsynced.append(Unsynced(offset: offset, count: count, arenaOffset: arenaUsed))
+    arenaUsed += 2 * count
+    memcpy(image + Int(offset), bytes.baseAddress!, count)
+    markTouched(offset, count)
+  }
+
+  func markTouched(_ offset: UInt64, _ count: Int) {
+    guard count > 0 else { return }
+    for slab in Int(offset >> Self.slabShift)...Int((offset + UInt64(count) - 1) >> Self.slabShift) {
+      touched[slab] = true
+    }
+  }
+
+  /// Bytes the write replaced.
+  func oldBytes(_ write: Unsynced) -> UnsafeRawPointer { UnsafeRawPointer(arena + write.arenaOffset) }
+  /// Bytes the write brought.
+  func newBytes(_ write: Unsynced) -> UnsafeRawPointer { UnsafeRawPointer(arena + write.arenaOffset + write.count) }
+
+  private func growArena(by count: Int) {
+    guard arenaUsed + count > arenaCapacity else { return }
+    var capacity = arenaCapacity
+    while capacity < arenaUsed + count { capacity *= 2 }
+    let larger = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 64)
+    memcpy(larger, arena, arenaUsed)
+    arena.deallocate()
+    arena = larger
+    arenaCapacity = capacity
+  }
+
+  private func countPowerEvent() throws(FSError) {
+    guard let left = eventsUntilPowerCut, !isOff else { return }
+    if left == 0 {
+      isOff = true
+    } else {
+      eventsUntilPowerCut = left - 1
+    }
+  }
+
+  private func check(_ operation: FSError.DeviceOperation, _ offset: UInt64, _ count: Int) throws(FSError) {
+    if isOff { throw .device(operation: operation, byteOffset: offset, errno: EIO) }
+    guard offset <= byteCount, UInt64(count) <= byteCount - offset else {
+      throw .device(operation: operation, byteOffset: offset, errno: EINVAL)
+    }
+    if !faults.isQuiet && faults.fails(operation, offset: offset, count: count) {
+      throw .device(operation: operation, byteOffset: offset, errno: EIO)
+    }
+  }
+}

@@ -1,0 +1,92 @@
+/// `holdfast stress --device-sim`: the real store over a simulated device, without FUSE.
+
+import HoldfastFormat
+
+/// Runs operations drawn from a seed until one fails, and shortens the failing run.
+public func runDeviceStress(_ options: StressOptions) -> StressOutcome {
+  var outcome = StressOutcome(seed: options.seed)
+  var operations: [Operation] = []
+  operations.reserveCapacity(options.operations)
+  outcome.failure = runDevice(options, job: 0, counts: &outcome.counts) { index, model in
+    guard index < options.operations else { return nil }
+    return { generator in
+      let operation = generator.next(model)
+      operations.append(operation)
+      return operation
+    }
+  }
+  if let failure = outcome.failure { report(failure, operations, options, &outcome) }
+  return outcome
+}
+
+/// Runs the operations of a log.
+public func replayDeviceStress(_ log: OperationLog, options: StressOptions = StressOptions()) -> StressOutcome {
+  let options = log.applied(to: options)
+  var outcome = StressOutcome(seed: log.seed)
+  outcome.failure = replay(log.operations, options, &outcome.counts)
+  return outcome
+}
+
+private func replay(_ operations: [Operation], _ options: StressOptions, _ counts: inout StressCounts) -> StressFailure? {
+  runDevice(options, job: 0, counts: &counts) { index, _ in
+    index < operations.count ? { _ in operations[index] } : nil
+  }
+}
+
+/// Shortens the failing run and writes its log.
+private func report(
+  _ failure: StressFailure, _ operations: [Operation], _ options: StressOptions, _ outcome: inout StressOutcome
+) {
+  var shrunk = (Array(operations.prefix(failure.index + 1)), failure)
+  if options.shrinkSeconds > 0 {
+    var quiet = options
+    quiet.progress = nil
+    let shrinker = Shrinker(kind: failure.kind, seconds: options.shrinkSeconds) { candidate in
+      var counts = StressCounts()
+      return replay(candidate, quiet, &counts)
+    }
+    shrunk = shrinker.shrink(operations, failure)
+  }
+  outcome.failure = shrunk.1
+  outcome.failingLog = OperationLog(options: options, job: 0, operations: shrunk.0)
+  let path = options.logPath ?? "holdfast-stress-\(options.seed).log"
+  if outcome.failingLog!.write(to: path) == 0 { outcome.failingLogPath = path }
+}
+
+/// One run from a fresh volume. `next` gives what makes the operation of an index, nil at the end.
+private func runDevice(
+  _ options: StressOptions, job: Int, counts: inout StressCounts,
+  next: (Int, ModelFilesystem) -> ((inout OperationGenerator) -> Operation)?
+) -> StressFailure? {
+  var profile = GeneratorProfile()
+  profile.maximumFileBytes = options.maximumFileBytes
+  profile.seals = options.seals
+  profile.crashEvery = options.crashEvery
+  profile.remountEvery = options.remountEvery
+  var generator = OperationGenerator(profile: profile, seed: options.seed, part: job)
+  let model = ModelFilesystem(
+    root: RootDirectory.inode, rootMode: 0o755, job: job, maximumFileBytes: options.maximumFileBytes,
+    remembersHistory: true)
+  let runner: StressRunner<StoreTarget>
+  do throws(StressFailure) {
+    let target = try StoreTarget(
+      imageBytes: options.imageBytes, seed: options.seed, maximumFileBytes: options.maximumFileBytes,
+      cacheBytes: options.cacheBytes, checks: options.checks, faults: options.deviceFaults)
+    runner = StressRunner(target: target, model: model)
+  } catch {
+    return error
+  }
+  defer { counts.add(runner.counts) }
+  do throws(StressFailure) {
+    var index = 0
+    while let make = next(index, model) {
+      try runner.step(make(&generator), index: index)
+      index += 1
+      if index & 0xfff == 0 { options.progress?(index, options.operations) }
+    }
+    try runner.finish(index: index)
+  } catch {
+    return error
+  }
+  return nil
+}

@@ -1,0 +1,106 @@
+/// After a power cut: whether what was recovered is something a crash may leave, and taking it as the truth.
+
+extension ModelFilesystem {
+  /// All handles are gone, as after a power cut; their files without names are judged as orphans.
+  func loseHandles() {
+    for slot in handles.indices { handles[slot] = nil }
+  }
+
+  /// Takes over the operation the power cut interrupted, as if it had been done. The number of an inode it made
+  /// is taken from what was recovered.
+  func commitInFlight(_ operation: Operation, _ expectation: Expectation, _ observed: ModelMetadata) {
+    guard expectation.refusal.isEmpty else { return }
+    var value = expectation.value ?? 0
+    switch operation {
+    case .create(let at, _, _), .makeDirectory(let at, _), .symlink(let at, _, _):
+      let found = directory(at.directory).flatMap { observed.nodes[$0]?.entries[at.name] }
+      value = found.flatMap { metadata.nodes[$0] == nil ? $0 : nil } ?? UInt64.max
+    case .sync, .syncAll, .seal, .sealNamed, .sealProcess, .unseal, .unsealNamed, .endProcess, .holderExit: return
+    case .open(_, _, let access) where !access.contains(.truncate): return
+    default: break
+    }
+    commit(operation, .done(value))
+    endOperation()
+  }
+
+  /// Judges recovered metadata; nil when a crash may leave it.
+  func judge(_ observed: ModelMetadata, lastIsInFlight: Bool) -> StressFailure? {
+    guard let history else { return nil }
+    switch history.judge(observed, lastIsInFlight: lastIsInFlight) {
+    case .prefix: return nil
+    case .impossible(let closest, let difference):
+      return StressFailure(
+        .crashMetadata,
+        "recovered metadata is no state since the last durable one; the closest is after \(closest) of \(history.operations) changes: \(difference)"
+      )
+    }
+  }
+
+  /// Judges the recovered bytes of one file; nil when a crash may leave them.
+  func judge(_ id: NodeID, _ observed: UnsafeRawBufferPointer) -> StressFailure? {
+    guard let content = contents[id] else {
+      return observed.isEmpty ? nil : StressFailure(.crashContents, "inode \(id) has bytes nobody wrote")
+    }
+    guard let at = content.firstImpossible(observed, at: 0) else { return nil }
+    let newest = at < content.count ? ByteReport.hex(content.bytes, around: at) : "beyond its newest end"
+    return StressFailure(
+      .crashContents,
+      "inode \(id) at offset \(at) of \(observed.count): neither the newest bytes nor any since the last sync\n"
+        + "  newest \(newest)\(at < content.count ? ByteReport.owner(content.bytes, at, 0) : "")\n"
+        + "  found  \(ByteReport.hex(observed, around: at))\(ByteReport.owner(observed, at, 0))")
+  }
+
+  /// What a crash left of a file is the truth from now on.
+  func adopt(_ id: NodeID, _ observed: UnsafeRawBufferPointer) {
+    let content = contents[id] ?? ModelContent(remembers: history != nil)
+    content.adopt(observed)
+    contents[id] = content
+  }
+
+  /// The recovered metadata is the truth from now on. Contents were adopted before.
+  func adopt(_ observed: ModelMetadata) {
+    metadata = observed
+    for id in Array(contents.keys) where observed.nodes[id]?.kind != .file { contents[id] = nil }
+    for slot in directories.indices {
+      if let id = directories[slot], observed.nodes[id]?.kind != .directory { directories[slot] = nil }
+    }
+    // A directory whose removal the crash took back is to be reached again.
+    let lost = observed.nodes.filter { $0.value.kind == .directory && !directories.contains($0.key) }.keys.sorted()
+    for id in lost {
+      if let slot = directories.firstIndex(of: nil) { directories[slot] = id }
+    }
+    endTemporarySeals()
+    doomedSeals = [:]
+    for id in Array(seals.keys) where observed.nodes[id] == nil { seals[id] = nil }
+    if history != nil { history = ModelHistory(durable: observed) }
+  }
+
+  /// Holds the persistent requests a crash left against those that must and may be there, and takes them over.
+  func adoptPersistent(_ found: [ModelSeal], of id: NodeID, inFlight: Operation?) -> StressFailure? {
+    let standing = (seals[id] ?? doomedSeals[id] ?? []).filter {
+      if case .persistent = $0.holder { true } else { false }
+    }
+    for seal in standing where !found.contains(seal) && !Self.ends(inFlight, seal) {
+      return StressFailure(.seal, "inode \(id): the persistent request \(seal) did not survive")
+    }
+    for seal in found where !standing.contains(seal) && !Self.takes(inFlight, seal) {
+      return StressFailure(.seal, "inode \(id): the persistent request \(seal) came from nowhere")
+    }
+    seals[id] = found.isEmpty ? nil : found
+    return nil
+  }
+
+  private static func takes(_ operation: Operation?, _ seal: ModelSeal) -> Bool {
+    guard case .sealNamed(_, let user, let name, let spec) = operation, spec.persistent else { return false }
+    return seal.isOf(user: Names.user(user), name: name)
+  }
+
+  private static func ends(_ operation: Operation?, _ seal: ModelSeal) -> Bool {
+    switch operation {
+    case .unsealNamed(_, let user, let name), .sealNamed(_, let user, let name, _):
+      seal.isOf(user: Names.user(user), name: name)
+    case .sealProcess(_, let name, _, _): seal.isOf(user: 0, name: name)
+    default: false
+    }
+  }
+}

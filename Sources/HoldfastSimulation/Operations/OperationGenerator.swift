@@ -1,0 +1,326 @@
+/// Draws operations from a seed. It looks at the model, so that most operations hit something that exists and
+/// sizes and offsets cluster where bugs do: block edges, ends of files, ends of earlier ranges.
+
+struct GeneratorProfile: Sendable {
+  /// Largest file.
+  var maximumFileBytes = 512 << 10
+  /// Names per directory; few, so that they collide.
+  var names = 14
+  var maximumXattrBytes = 3000
+  var seals = true
+  /// Seals of several users (only where operations can be made in their name).
+  var users = 3
+  /// Operations that only a mounted filesystem knows.
+  var isMounted = false
+  /// Operations between crashes, on average; 0 never.
+  var crashEvery = 0
+  /// Operations between remounts, on average; 0 never.
+  var remountEvery = 0
+  var shiftsRanges = true
+}
+
+struct OperationGenerator {
+  private enum Kind: CaseIterable {
+    case create, open, close, makeDirectory, removeDirectory, unlink, rename, link, symlink, readSymlink, list, status
+    case read, write, append, truncate, truncateName, allocate, copy, seek, sync, syncAll, mapRead, mapWrite
+    case setMode, setXattr, getXattr, removeXattr, listXattrs
+    case seal, unseal, sealNamed, unsealNamed, sealProcess, endProcess, holderExit, housekeep
+
+    func weight(_ profile: GeneratorProfile) -> Int {
+      switch self {
+      case .read, .write: 100
+      case .append, .allocate, .truncate, .copy: 40
+      case .create, .open, .close, .unlink, .rename: 35
+      case .seek, .status, .link, .sync, .setXattr: 15
+      case .makeDirectory, .removeDirectory, .symlink, .readSymlink, .list, .setMode, .getXattr, .removeXattr,
+        .truncateName, .listXattrs:
+        8
+      case .syncAll: 3
+      case .housekeep: profile.isMounted ? 0 : 10
+      case .mapRead, .mapWrite: profile.isMounted ? 40 : 0
+      case .seal, .sealNamed: profile.seals ? 15 : 0
+      case .unseal, .unsealNamed: profile.seals ? 20 : 0
+      case .sealProcess, .endProcess, .holderExit: profile.seals ? (profile.isMounted ? 2 : 6) : 0
+      }
+    }
+  }
+
+  let profile: GeneratorProfile
+  private var random: SeededRandom
+  private let kinds: [Kind]
+  private let limits: [Int]
+  private var nextTag = 1
+
+  init(profile: GeneratorProfile, seed: UInt64, part: Int) {
+    self.profile = profile
+    random = SeededRandom(seed: seed, part: part)
+    kinds = Kind.allCases.filter { $0.weight(profile) > 0 }
+    var total = 0
+    limits = kinds.map { kind in
+      total += kind.weight(profile)
+      return total
+    }
+  }
+
+  mutating func next(_ model: ModelFilesystem) -> Operation {
+    if profile.crashEvery > 0, random.oneIn(profile.crashEvery) {
+      let events = random.oneIn(4) ? 0 : random.below(random.pick([4, 30, 200]))
+      return .crash(events: events, seed: Int(random.next() >> 32))
+    }
+    if profile.remountEvery > 0, random.oneIn(profile.remountEvery) { return .remount }
+    let at = random.below(limits.last!)
+    let kind = kinds[limits.firstIndex { at < $0 }!]
+    return make(kind, model)
+  }
+
+  private mutating func make(_ kind: Kind, _ model: ModelFilesystem) -> Operation {
+    switch kind {
+    case .create: return .create(newPlace(model), handle: freeHandle(model), mode: mode())
+    case .open: return .open(file(model), handle: freeHandle(model), access())
+    case .close: return .close(handle: closingHandle(model))
+    case .makeDirectory:
+      guard let slot = model.directories.firstIndex(of: nil) else { return .removeDirectory(place(model, .directory)) }
+      return .makeDirectory(newPlace(model), slot: slot)
+    case .removeDirectory: return .removeDirectory(place(model, .directory))
+    case .unlink: return .unlink(random.oneIn(20) ? anyPlace(model) : file(model))
+    case .rename: return .rename(existing(model), to: random.oneIn(2) ? existing(model) : newPlace(model), flags: random.below(3))
+    case .link: return .link(existing(model), to: newPlace(model))
+    case .symlink: return .symlink(newPlace(model), length: random.pick([1, 20, 59, 60, 200, 4095]), tag: tag())
+    case .readSymlink: return .readSymlink(place(model, .symlink))
+    case .list: return .list(directory: directory(model))
+    case .status: return .status(existing(model))
+    case .housekeep: return .housekeep
+    case .syncAll: return .syncAll
+    case .setMode: return .setMode(handle: openHandle(model), mode: mode())
+    case .setXattr:
+      let length = random.oneIn(5) ? random.below(profile.maximumXattrBytes + 1) : random.below(60)
+      return .setXattr(
+        handle: openHandle(model), name: random.below(6), length: length, tag: tag(), mode: random.oneIn(3) ? random.below(3) : 0)
+    case .getXattr: return .getXattr(handle: openHandle(model), name: random.below(6))
+    case .removeXattr: return .removeXattr(handle: openHandle(model), name: random.below(6))
+    case .listXattrs: return .listXattrs(handle: openHandle(model))
+    case .seal, .unseal, .sealNamed, .unsealNamed, .sealProcess, .endProcess, .holderExit: return makeSeal(kind, model)
+    default: return makeContent(kind, model)
+    }
+  }
+
+  private mutating func makeContent(_ kind: Kind, _ model: ModelFilesystem) -> Operation {
+    let slot = openHandle(model)
+    let handle = model.handle(slot)
+    let size = handle.flatMap { model.node($0.node) }.map { Int($0.size) } ?? 0
+    let isDirect = handle?.access.contains(.direct) ?? false
+    switch kind {
+    case .read, .mapRead:
+      let (offset, length) = range(within: size + 5000, direct: isDirect && kind == .read)
+      return kind == .read ? .read(handle: slot, offset: offset, length: length) : .mapRead(handle: slot, offset: offset, length: length)
+    case .write:
+      let (offset, length) = range(near: size, direct: isDirect)
+      return handle?.access.contains(.append) == true
+        ? .append(handle: slot, length: min(length, room(size)), tag: tag()) : .write(handle: slot, offset: offset, length: length, tag: tag())
+    case .append:
+      let appending = handleWhere(model) { $0.access.contains(.append) } ?? slot
+      return .append(handle: appending, length: min(1 + random.below(random.pick([100, 5000, 70000])), room(size)), tag: tag())
+    case .mapWrite:
+      let (offset, length) = range(within: size, direct: false)
+      return .mapWrite(handle: slot, offset: offset, length: min(length, max(0, size - offset)), tag: tag())
+    case .truncate: return .truncate(handle: slot, size: newSize(size))
+    case .truncateName: return .truncateName(file(model), size: newSize(size))
+    case .allocate:
+      let (offset, length) = random.oneIn(3) ? range(near: size, direct: false) : range(within: size + 9000, direct: false)
+      var mode = random.pick([0, 1, 3, 3, 0x10, 0x11])
+      if profile.shiftsRanges && random.oneIn(8) { mode = random.pick([0x08, 0x20]) }
+      let isAligned = mode == 0x08 || mode == 0x20
+      return .allocate(
+        handle: slot, mode: mode, offset: isAligned ? offset & ~4095 : offset, length: isAligned ? length & ~4095 : length)
+    case .copy:
+      let (offset, length) = range(within: size, direct: false)
+      let target = openHandle(model)
+      let (toOffset, _) = range(near: model.handle(target).flatMap { model.node($0.node) }.map { Int($0.size) } ?? 0, direct: false)
+      return .copy(
+        handle: slot, offset: offset, to: target, toOffset: toOffset,
+        length: min(length, profile.maximumFileBytes - toOffset))
+    case .seek: return .seek(handle: slot, offset: random.below(size + 100), hole: random.oneIn(2))
+    default: return .sync(handle: slot, dataOnly: random.oneIn(2))
+    }
+  }
+
+  /// Sealed files at a time: more would leave little that can be changed.
+  private static let sealedFiles = 5
+
+  private mutating func makeSeal(_ kind: Kind, _ model: ModelFilesystem) -> Operation {
+    if model.seals.count >= Self.sealedFiles { return makeRelease(model) ?? .close(handle: openHandle(model)) }
+    let slot = openHandle(model)
+    let preparation = random.pick([SealSpec.Preparation.strict, .fill, .asIs, .asIs])
+    var spec = SealSpec(preparation, createOnly: random.oneIn(8))
+    let name = random.below(3)
+    let user = profile.users > 1 && random.oneIn(4) ? random.below(profile.users) : 0
+    switch kind {
+    case .seal: return .seal(handle: slot, name: name, spec)
+    case .unseal: return .unseal(handle: sealedHandle(model) ?? slot, name: name)
+    case .sealNamed:
+      spec.persistent = random.oneIn(6)
+      return .sealNamed(handle: slot, user: user, name: name, spec)
+    case .unsealNamed:
+      if !random.oneIn(5), let release = model.seals.isEmpty ? nil : makeRelease(model) { return release }
+      return .unsealNamed(handle: slot, user: user, name: name)
+    case .sealProcess:
+      return .sealProcess(handle: slot, name: name, process: random.below(ModelFilesystem.processSlots), spec)
+    case .endProcess: return .endProcess(process: random.below(ModelFilesystem.processSlots))
+    default:
+      spec.preparation = random.oneIn(2) ? .strict : .asIs
+      spec.createOnly = false
+      return .holderExit(file(model), spec, killed: random.oneIn(2))
+    }
+  }
+}
+
+extension OperationGenerator {
+  /// What releases a request of some sealed file, or brings a handle to do it with.
+  private mutating func makeRelease(_ model: ModelFilesystem) -> Operation? {
+    let id = random.pick(model.seals.keys.sorted())
+    guard let seal = model.seals[id].map({ random.pick($0) }) else { return nil }
+    switch seal.holder {
+    case .process(let slot, _): return .endProcess(process: slot)
+    case .handle(let serial):
+      guard let slot = handleWhere(model, { $0.serial == serial }) else { return nil }
+      return random.oneIn(2) ? .close(handle: slot) : .unseal(handle: slot, name: seal.name)
+    case .user(let uid), .persistent(let uid):
+      if let slot = handleWhere(model, { $0.node == id }) {
+        return .unsealNamed(handle: slot, user: (0..<3).first { Names.user($0) == uid } ?? 0, name: seal.name)
+      }
+      return model.place(of: id).map { .open($0, handle: freeHandle(model), .write) }
+    }
+  }
+}
+
+// MARK: Drawing the parts
+
+extension OperationGenerator {
+  private mutating func tag() -> Int {
+    nextTag += 1
+    return nextTag
+  }
+
+  private mutating func mode() -> Int { random.pick([0o600, 0o644, 0o640, 0o755, 0o700]) }
+
+  private mutating func access() -> Access {
+    var access: Access = random.oneIn(5) ? [] : .write
+    if access.contains(.write) {
+      if random.oneIn(5) { access.insert(.append) } else if random.oneIn(8) { access.insert(.truncate) }
+    }
+    if profile.isMounted, random.oneIn(6) { access.insert(.direct) }
+    return access
+  }
+
+  private mutating func directory(_ model: ModelFilesystem) -> Int {
+    if random.oneIn(3) { return 0 }
+    let slot = random.below(ModelFilesystem.directorySlots)
+    return model.directory(slot) == nil ? 0 : slot
+  }
+
+  private mutating func anyPlace(_ model: ModelFilesystem) -> Place {
+    Place(directory(model), random.oneIn(200) ? Names.tooLong : random.below(profile.names))
+  }
+
+  private mutating func newPlace(_ model: ModelFilesystem) -> Place {
+    for _ in 0..<3 {
+      let at = anyPlace(model)
+      if model.lookup(at) == .missing { return at }
+    }
+    return anyPlace(model)
+  }
+
+  private mutating func existing(_ model: ModelFilesystem) -> Place { place(model, nil) }
+  private mutating func file(_ model: ModelFilesystem) -> Place { place(model, .file) }
+
+  /// A name in use, of this kind if one turns up soon.
+  private mutating func place(_ model: ModelFilesystem, _ kind: ModelNode.Kind?) -> Place {
+    for _ in 0..<8 {
+      let at = anyPlace(model)
+      if case .found(let id) = model.lookup(at), kind == nil || model.node(id)?.kind == kind { return at }
+    }
+    return anyPlace(model)
+  }
+
+  private mutating func freeHandle(_ model: ModelFilesystem) -> Int {
+    let start = random.below(ModelFilesystem.handleSlots)
+    for step in 0..<ModelFilesystem.handleSlots {
+      let slot = (start + step) % ModelFilesystem.handleSlots
+      if model.handle(slot) == nil { return slot }
+    }
+    return start
+  }
+
+  private mutating func openHandle(_ model: ModelFilesystem) -> Int { handleWhere(model) { _ in true } ?? 0 }
+
+  private mutating func handleWhere(_ model: ModelFilesystem, _ condition: (ModelHandle) -> Bool) -> Int? {
+    let start = random.below(ModelFilesystem.handleSlots)
+    for step in 0..<ModelFilesystem.handleSlots {
+      let slot = (start + step) % ModelFilesystem.handleSlots
+      if let handle = model.handle(slot), condition(handle) { return slot }
+    }
+    return nil
+  }
+
+  /// Closes often when handles run out.
+  private mutating func closingHandle(_ model: ModelFilesystem) -> Int {
+    let free = model.handles.count { $0 == nil }
+    return free > 4 && random.oneIn(2) ? random.below(ModelFilesystem.handleSlots) : openHandle(model)
+  }
+
+  private mutating func sealedHandle(_ model: ModelFilesystem) -> Int? { handleWhere(model) { model.isSealed($0.node) } }
+
+  private func room(_ size: Int) -> Int { max(0, profile.maximumFileBytes - size) }
+
+  private mutating func length() -> Int {
+    switch random.below(8) {
+    case 0: 1 + random.below(16)
+    case 1, 2: 1 + random.below(5000)
+    case 3: 4096 * (1 + random.below(8))
+    case 4: 512 * (1 + random.below(20))
+    case 5: 1 + random.below(70_000)
+    case 6: 4096 * (1 + random.below(40))
+    default: 1 + random.below(20_000)
+    }
+  }
+
+  private mutating func aligned(_ offset: Int) -> Int {
+    switch random.below(6) {
+    case 0, 1: offset & ~4095
+    case 2: offset & ~511
+    case 3: max(0, (offset & ~4095) + random.between(-3, 3))
+    default: offset
+    }
+  }
+
+  /// A range that starts within `size` bytes.
+  private mutating func range(within size: Int, direct: Bool) -> (offset: Int, length: Int) {
+    let offset = min(aligned(random.below(size + 1)), profile.maximumFileBytes)
+    let length = min(length(), profile.maximumFileBytes - offset)
+    return direct ? (offset & ~4095, (length + 4095) & ~4095) : (offset, length)
+  }
+
+  /// A range within, across or behind the end of a file of `size` bytes.
+  private mutating func range(near size: Int, direct: Bool) -> (offset: Int, length: Int) {
+    var offset: Int
+    switch random.below(6) {
+    case 0: offset = size
+    case 1: offset = aligned(min(size + random.below(40_000), profile.maximumFileBytes))
+    case 2: offset = max(0, size - random.below(6000))
+    default: offset = aligned(random.below(size + 1))
+    }
+    if direct { offset &= ~4095 }
+    offset = min(offset, profile.maximumFileBytes)
+    let length = min(length(), profile.maximumFileBytes - offset)
+    return direct ? (offset, min((length + 4095) & ~4095, (profile.maximumFileBytes - offset) & ~4095)) : (offset, length)
+  }
+
+  private mutating func newSize(_ size: Int) -> Int {
+    switch random.below(6) {
+    case 0: 0
+    case 1: size
+    case 2: min(size + random.below(50_000), profile.maximumFileBytes)
+    default: aligned(random.below(size + 1))
+    }
+  }
+}

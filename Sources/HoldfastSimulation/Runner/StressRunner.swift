@@ -1,0 +1,235 @@
+/// Runs operations against a target and the model side by side: what each answers, what is read, the maps of
+/// sealed files around every operation, and what a crash leaves.
+
+import Glibc
+
+final class StressRunner<Target: StressTarget> {
+  let target: Target
+  let model: ModelFilesystem
+  private(set) var counts = StressCounts()
+  /// The map of every sealed file as it was granted.
+  private var sealedMaps: [NodeID: ObservedMap] = [:]
+  private var crashSeed: UInt64 = 0
+
+  init(target: Target, model: ModelFilesystem) {
+    self.target = target
+    self.model = model
+  }
+
+  /// Performs and checks one operation.
+  func step(_ operation: Operation, index: Int) throws(StressFailure) {
+    do {
+      switch operation {
+      case .remount: try remount()
+      case .crash(_, let seed):
+        crashSeed = UInt64(seed)
+        _ = target.perform(operation, model)
+        if target.isPowerOff { try recover(inFlight: nil) }
+      default: try perform(operation)
+      }
+    } catch {
+      throw Self.located(error, operation, index)
+    }
+  }
+
+  private static func located(_ failure: StressFailure, _ operation: Operation, _ index: Int) -> StressFailure {
+    var failure = failure
+    failure.operation = operation
+    failure.index = index
+    return failure
+  }
+
+  // MARK: One operation
+
+  private func perform(_ operation: Operation) throws(StressFailure) {
+    guard let expectation = model.expect(operation, map: { self.target.map(of: $0, self.model) ?? ObservedMap() }) else {
+      counts.skipped += 1
+      return
+    }
+    fillBuffer(for: operation)
+    let outcome = target.perform(operation, model)
+    counts.note(operation, outcome)
+    if target.isPowerOff { return try recover(inFlight: (operation, expectation)) }
+    if !expectation.accepts(outcome) {
+      // What this target may answer whatever the model says; nothing was changed then.
+      if target.tolerates(operation, outcome, model) { return }
+      throw StressFailure(.outcome, "expected \(expectation), got \(Self.told(outcome))\(sealStory(operation))")
+    }
+    if let failure = model.check(operation, outcome, target.results) { throw failure }
+    let wasSealed = model.seals
+    model.commit(operation, outcome)
+    model.endOperation()
+    try checkSealedMaps(stillSealed: wasSealed)
+    if operation.concernsSeals { try checkSeals(operation, outcome) }
+  }
+
+  private static func told(_ outcome: Outcome) -> String {
+    outcome.errno == 0 ? "success with \(outcome.value)" : errnoName(outcome.errno)
+  }
+
+  /// The bytes an operation writes, put where the target takes them from.
+  private func fillBuffer(for operation: Operation) {
+    switch operation {
+    case .write(_, let offset, let length, let tag), .mapWrite(_, let offset, let length, let tag):
+      fill(length, tag, offset)
+    case .append(let slot, let length, let tag):
+      guard let handle = model.handle(slot), let node = model.node(handle.node) else { return }
+      fill(length, tag, Int(node.size))
+    default: break
+    }
+  }
+
+  private func fill(_ length: Int, _ tag: Int, _ offset: Int) {
+    Pattern.fill(
+      UnsafeMutableRawBufferPointer(rebasing: target.results.buffer[..<length]),
+      tag: PatternTag(job: model.job, number: tag), offset: UInt64(offset))
+  }
+
+  /// For reports: the file's seals and map.
+  private func sealStory(_ operation: Operation) -> String {
+    guard let slot = operation.handleSlot, let handle = model.handle(slot) else { return "" }
+    let standing = model.seals[handle.node] ?? []
+    let size = model.node(handle.node)?.size ?? 0
+    var story = "; inode \(handle.node), \(size) bytes, \(standing.count) requests"
+    if let map = target.map(of: handle.node, model) { story += ", map \(map)" }
+    return story
+  }
+
+  // MARK: Seals
+
+  /// Rule: while a file is sealed its map does not change. Held for those sealed before and after.
+  private func checkSealedMaps(stillSealed before: [NodeID: [ModelSeal]]) throws(StressFailure) {
+    if before.isEmpty && model.seals.isEmpty {
+      if !sealedMaps.isEmpty { sealedMaps.removeAll() }
+      return
+    }
+    for id in model.seals.keys {
+      guard let map = target.map(of: id, model) else { continue }
+      if before[id] != nil, let granted = sealedMaps[id] {
+        guard map == granted else { throw Self.mapChanged(id, granted, map) }
+      } else {
+        sealedMaps[id] = map
+      }
+    }
+    for id in before.keys where model.seals[id] == nil { sealedMaps[id] = nil }
+  }
+
+  private static func mapChanged(_ id: NodeID, _ granted: ObservedMap, _ now: ObservedMap) -> StressFailure {
+    StressFailure(.sealedMap, "the map of sealed inode \(id) changed\n  from \(granted)\n  to   \(now)")
+  }
+
+  /// What taking a seal promises about the map (rule 4), and the number of standing requests.
+  private func checkSeals(_ operation: Operation, _ outcome: Outcome) throws(StressFailure) {
+    if let (id, spec) = model.subject(ofSeal: operation), let node = model.node(id), let map = target.map(of: id, model) {
+      let isPlain = TruthTable.isSealable(map, size: node.size)
+      let story = "inode \(id) of \(node.size) bytes, map \(map)"
+      switch outcome.errno {
+      case 0:
+        if spec.preparation != .asIs && !isPlain { throw StressFailure(.seal, "\(spec) granted over holes: \(story)") }
+      case EINVAL:
+        if isPlain && !spec.createOnly { throw StressFailure(.seal, "EINVAL for a plain map: \(story)") }
+      case ETXTBSY:
+        if isPlain && !spec.createOnly { throw StressFailure(.seal, "nothing to fill, yet refused: \(story)") }
+      default: break
+      }
+    }
+    for id in Set(model.seals.keys).union(operation.handleSlot.flatMap { model.handle($0) }.map { [$0.node] } ?? []) {
+      try checkCount(id)
+    }
+  }
+
+  private func checkCount(_ id: NodeID) throws(StressFailure) {
+    let expected = model.seals[id]?.count ?? 0
+    if let found = target.sealCount(of: id, expecting: expected, model), found != expected {
+      throw StressFailure(.seal, "inode \(id) has \(found) requests, expected \(expected)")
+    }
+  }
+
+  // MARK: Remounts, crashes, the whole
+
+  private func remount() throws(StressFailure) {
+    for slot in model.handles.indices where model.handles[slot] != nil { try perform(.close(handle: slot)) }
+    try target.remount()
+    if target.isPowerOff { return try recover(inFlight: nil) }
+    counts.remounts += 1
+    model.allDurable()
+    model.endTemporarySeals()
+    try compareWhole()
+    for (id, granted) in sealedMaps {
+      guard model.seals[id] != nil else {
+        sealedMaps[id] = nil
+        continue
+      }
+      if let map = target.map(of: id, model) {
+        // Row 29: the request stands, the generation moves on.
+        guard map.extents == granted.extents, map.generation > granted.generation else {
+          throw Self.mapChanged(id, granted, map)
+        }
+        sealedMaps[id] = map
+      }
+      try checkCount(id)
+    }
+  }
+
+  /// Compares everything with the model.
+  func compareWhole() throws(StressFailure) {
+    let observed = try target.observe(model)
+    let expected = model.metadata.withoutOrphans
+    if let difference = expected.difference(from: observed) { throw StressFailure(.metadata, difference) }
+    for (id, node) in expected.nodes where node.kind == .file {
+      guard let content = model.contents[id] else { continue }
+      try target.readWhole(id, size: content.count, model)
+      if let failure = model.difference(id, content.bytes, target.results.bytes, 0) { throw failure }
+    }
+  }
+
+  private func recover(inFlight: (operation: Operation, expectation: Expectation)?) throws(StressFailure) {
+    try target.recover(seed: crashSeed)
+    counts.crashes += 1
+    let observed = try target.observe(model)
+    let sealed = sealedMaps.filter { model.seals[$0.key] != nil }
+    if let inFlight { model.commitInFlight(inFlight.operation, inFlight.expectation, observed) }
+    model.loseHandles()
+    if let failure = model.judge(observed, lastIsInFlight: inFlight != nil) { throw failure }
+    for (id, node) in observed.nodes where node.kind == .file {
+      try target.readWhole(id, size: Int(node.size), model)
+      guard target.results.count == Int(node.size) else {
+        throw StressFailure(.crashContents, "inode \(id): read \(target.results.count) of \(node.size) bytes")
+      }
+      if let failure = model.judge(id, target.results.bytes) { throw failure }
+      model.adopt(id, target.results.bytes)
+    }
+    for (id, node) in observed.nodes where node.kind == .file {
+      let found = target.persistentSeals(of: id, model)
+      if let failure = model.adoptPersistent(found, of: id, inFlight: inFlight?.operation) { throw failure }
+      guard let granted = sealed[id], let map = target.map(of: id, model) else { continue }
+      // Recovery may trim what nothing holds any more behind the end of the file.
+      let limit = model.seals[id] == nil ? node.size : UInt64.max
+      guard map.clipped(to: limit) == granted.clipped(to: limit) else { throw Self.mapChanged(id, granted, map) }
+    }
+    model.adopt(observed)
+    sealedMaps = [:]
+    for id in model.seals.keys { sealedMaps[id] = target.map(of: id, model) }
+  }
+
+  /// The end of a run: everything compared, once as it is and once after a remount, and the target's own checks.
+  func finish(index: Int) throws(StressFailure) {
+    do {
+      target.keepPower()
+      try compareWhole()
+      try remount()
+      try target.finalCheck()
+    } catch {
+      var failure = error
+      failure.index = index
+      throw failure
+    }
+  }
+}
+
+extension UnsafeRawBufferPointer {
+  /// Equality by memcmp.
+  func elementsEqualQuickly(_ other: UnsafeRawBufferPointer) -> Bool {
+    count == other.count && (count == 0 || memcmp(baseAddress!, other.baseAddress!, count) == 0)
+  }
+}
