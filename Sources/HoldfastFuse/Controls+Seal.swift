@@ -9,6 +9,7 @@ import HoldfastStore
 extension MountSession {
   /// SEAL: the whole file, bound to the handle, or as setfattr would with HOLDFAST_SEAL_NAMED.
   func sealByHandle(_ call: ControlCall) throws(FSError) -> ControlAnswer {
+    try checkSealRight(call.inode, of: call.caller, holdsWriteHandle: handles[call.handle]?.isWriting ?? false)
     var argument = try call.argument(holdfast_seal.self)
     let known =
       HOLDFAST_SEAL_BREAKABLE | HOLDFAST_SEAL_FILL | HOLDFAST_SEAL_AS_IS | HOLDFAST_SEAL_PERSISTENT
@@ -20,8 +21,7 @@ extension MountSession {
     do throws(FSError) {
       let grant = try takeSeal(
         specification, name: try argument.requestName(), handle: isNamed ? nil : call.handle,
-        createOnly: argument.has(HOLDFAST_SEAL_CREATE), of: call.inode, by: call.caller,
-        holdsWriteHandle: handles[call.handle]?.isWriting ?? false)
+        createOnly: argument.has(HOLDFAST_SEAL_CREATE), of: call.inode, by: call.caller)
       argument.generation = grant.generation
       argument.seal_count = UInt64(grant.sealCount)
       return ControlAnswer(argument)
@@ -83,11 +83,11 @@ extension MountSession {
   }
 
   func revoke(_ call: ControlCall) throws(FSError) -> ControlAnswer {
+    guard isAdministrator(call.caller) else { throw .notPermitted }
     var argument = try call.argument(holdfast_revoke.self)
     let known =
       HOLDFAST_REVOKE_ALL_FILES | HOLDFAST_REVOKE_BY_NAME | HOLDFAST_REVOKE_BY_PID | HOLDFAST_REVOKE_BY_INODE
     guard argument.flags & ~UInt32(known) == 0, argument.reserved == 0 else { throw .invalid(.argument) }
-    guard isAdministrator(call.caller) else { throw .notPermitted }
     var selection = RevokeSelection()
     if argument.flags & UInt32(HOLDFAST_REVOKE_BY_INODE) != 0 {
       selection.inode = argument.inode

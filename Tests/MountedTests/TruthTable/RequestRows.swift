@@ -39,7 +39,7 @@ struct RequestRows {
       let handle = try path.open()
       let state = try handle.seal()
       #expect(state.seal_count == UInt64(count))
-      #expect(state.generation == (try path.generation()))
+      #expect(try path.generation() == state.generation)
       handles.append(handle)
     }
     // The same handle again replaces its request; another name is another request.

@@ -80,7 +80,7 @@ struct RightRows {
     #expect(try path.sealCount() == 0)
   }
 
-  @Test("Row 23: request over quota, by number", arguments: [Sealing.unsealed, .named])
+  @Test("Row 23: request over quota, by number", .serialized, arguments: [Sealing.unsealed, .named])
   func row23(_ sealing: Sealing) throws {
     let path = try sharedFile(owner: Agent.otherUser)
     if sealing.isSealed { try path.seal(name: "root") }
