@@ -70,6 +70,7 @@ let package = Package(
     tests(
       "HoldfastCommandTests",
       ["HoldfastCommand", "HoldfastClient", "HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
+    tests("HoldfastFuseTests", ["HoldfastBase", "HoldfastFormat", "HoldfastFuse", "HoldfastSeal", "HoldfastStore"]),
     .systemLibrary(name: "CMountedSupport", path: "Tests/CMountedSupport"),
     .executableTarget(
       name: "mounted-test-agent", dependencies: ["CMountedSupport", "CHoldfast"], path: "Tests/MountedTestAgent",

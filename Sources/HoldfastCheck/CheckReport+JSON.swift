@@ -29,7 +29,7 @@ extension CheckReport {
     if let volume { volume.write(to: &out) } else { out.null() }
     out.key("totals")
     totals.write(to: &out)
-    out.member("issueCount", issueCount)
+    out.member("issue_count", issueCount)
     out.key("issues")
     out.beginArray()
     for issue in issues { issue.write(to: &out) }
@@ -43,11 +43,11 @@ extension CheckReport.Volume {
     out.member("uuid", uuid)
     out.member("label", label)
     out.member("generation", generation)
-    out.member("totalBlocks", totalBlocks)
-    out.member("journalBlocks", journalBlocks)
-    out.member("mountCount", mountCount)
-    out.member("errorsSeen", errorsSeen)
-    out.member("unknownReadOnlyFeatures", unknownReadOnlyFeatures)
+    out.member("total_blocks", totalBlocks)
+    out.member("journal_blocks", journalBlocks)
+    out.member("mount_count", mountCount)
+    out.member("errors_seen", errorsSeen)
+    out.member("unknown_read_only_features", unknownReadOnlyFeatures)
     out.endObject()
   }
 }
@@ -62,12 +62,12 @@ extension CheckReport.Totals {
     out.member("specials", specials)
     out.member("orphans", orphans)
     out.member("extents", extents)
-    out.member("usedBlocks", usedBlocks)
-    out.member("freeBlocks", freeBlocks)
-    out.member("quarantinedBlocks", quarantinedBlocks)
-    out.member("metadataBlocks", metadataBlocks)
-    out.member("metadataBlocksUsed", metadataBlocksUsed)
-    out.member("journalRecords", journalRecords)
+    out.member("used_blocks", usedBlocks)
+    out.member("free_blocks", freeBlocks)
+    out.member("quarantined_blocks", quarantinedBlocks)
+    out.member("metadata_blocks", metadataBlocks)
+    out.member("metadata_blocks_used", metadataBlocksUsed)
+    out.member("journal_records", journalRecords)
     out.endObject()
   }
 }
@@ -84,10 +84,15 @@ extension CheckIssue {
       if let key = payload as? Key {
         out.member("key", key.told)
       } else {
-        for field in fields.children { write(field.value, named: field.label ?? "value", to: &out) }
+        for field in fields.children { write(field.value, named: Self.snakeCase(field.label ?? "value"), to: &out) }
       }
     }
     out.endObject()
+  }
+
+  /// `byteOffset` becomes `byte_offset`, as everywhere in our JSON.
+  private static func snakeCase(_ label: String) -> String {
+    label.reduce(into: "") { $0 += $1.isUppercase ? "_\($1.lowercased())" : String($1) }
   }
 
   private func write(_ value: Any, named name: String, to out: inout JSONWriter) {

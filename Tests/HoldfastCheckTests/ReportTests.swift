@@ -26,7 +26,7 @@ import Testing
       let (device, expected) = damage.make()
       let report = try json(device)
       let issues = try #require(report["issues"] as? [[String: Any]])
-      #expect(report["issueCount"] as? Int == expected.count)
+      #expect(report["issue_count"] as? Int == expected.count)
       for issue in issues {
         #expect(issue["kind"] is String && issue["message"] is String)
         #expect(["notice", "warning", "error"].contains(issue["severity"] as? String))
