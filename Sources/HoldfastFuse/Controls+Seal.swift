@@ -9,8 +9,8 @@ import HoldfastStore
 extension MountSession {
   /// SEAL: the whole file, bound to the handle, or as setfattr would with HOLDFAST_SEAL_NAMED.
   func sealByHandle(_ call: ControlCall) throws(FSError) -> ControlAnswer {
+    try checkSealRight(call.inode, of: call.caller, holdsWriteHandle: handles[call.handle]?.isWriting ?? false)
     var argument = try call.argument(holdfast_seal.self)
-    try checkSealRight(call.caller, on: call.inode, holdsWriteHandle: handles[call.handle]?.isWriting ?? false)
     let known =
       HOLDFAST_SEAL_BREAKABLE | HOLDFAST_SEAL_FILL | HOLDFAST_SEAL_AS_IS | HOLDFAST_SEAL_PERSISTENT
       | HOLDFAST_SEAL_CREATE | HOLDFAST_SEAL_NAMED
@@ -86,11 +86,11 @@ extension MountSession {
   }
 
   func revoke(_ call: ControlCall) throws(FSError) -> ControlAnswer {
+    guard isAdministrator(call.caller) else { throw .notPermitted }
     var argument = try call.argument(holdfast_revoke.self)
     let known =
       HOLDFAST_REVOKE_ALL_FILES | HOLDFAST_REVOKE_BY_NAME | HOLDFAST_REVOKE_BY_PID | HOLDFAST_REVOKE_BY_INODE
     guard argument.flags & ~UInt32(known) == 0, argument.reserved == 0 else { throw .invalid(.argument) }
-    guard isAdministrator(call.caller) else { throw .notPermitted }
     var selection = RevokeSelection()
     if argument.flags & UInt32(HOLDFAST_REVOKE_BY_INODE) != 0 {
       selection.inode = argument.inode

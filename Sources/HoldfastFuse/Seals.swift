@@ -8,9 +8,21 @@ import HoldfastSeal
 import HoldfastStore
 
 extension MountSession {
+  /// Row 22: whether `caller` may take requests on a file at all. Asked first: no right comes before malformed
+  /// (SEMANTICS, order of precedence).
+  func checkSealRight(
+    _ inode: InodeNumber, of caller: Credentials, holdsWriteHandle: Bool
+  ) throws(FSError) {
+    let record = try store.attributes(of: inode).record
+    try store.seals.checkRight(
+      taker: caller, isAdministrator: isAdministrator(caller), fileOwner: record.uid,
+      holdsWriteHandle: holdsWriteHandle)
+    guard record.isRegular else { throw record.isDirectory ? .isDirectory : .invalid(.argument) }
+  }
+
   /// Takes the request `specification` describes. With `handle` it is bound to that handle, unless the
   /// specification says otherwise; without, it is the caller's named one.
-  /// The caller's right has been checked (`checkSealRight`).
+  /// - Precondition: `checkSealRight` passed.
   func takeSeal(
     _ specification: SealSpecification, name: String, handle: UInt64?, createOnly: Bool, of inode: InodeNumber,
     by caller: Credentials
@@ -26,15 +38,6 @@ extension MountSession {
       bound.lifetime = .process(process)
       return try take(bound, createOnly, inode)
     }
-  }
-
-  /// EPERM comes before every other refusal.
-  func checkSealRight(_ caller: Credentials, on inode: InodeNumber, holdsWriteHandle: Bool) throws(FSError) {
-    let record = try store.attributes(of: inode).record
-    try store.seals.checkRight(
-      taker: caller, isAdministrator: isAdministrator(caller), fileOwner: record.uid,
-      holdsWriteHandle: holdsWriteHandle)
-    guard record.isRegular else { throw record.isDirectory ? .isDirectory : .invalid(.argument) }
   }
 
   func releaseSeal(_ identity: RequestIdentity, of inode: InodeNumber, by caller: Credentials) throws(FSError) {

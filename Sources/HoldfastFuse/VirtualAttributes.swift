@@ -76,7 +76,7 @@ extension MountSession {
     by caller: Credentials
   ) throws(FSError) {
     guard case .seal(let name) = attribute else { throw .invalid(.argument) }
-    try checkSealRight(caller, on: inode, holdsWriteHandle: false)
+    try checkSealRight(inode, of: caller, holdsWriteHandle: false)
     let specification = try SealSpecification(parsing: value)
     if mode == .replace {
       let identity = RequestIdentity.named(uid: caller.uid, name: name)

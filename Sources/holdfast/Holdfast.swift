@@ -31,6 +31,7 @@ struct Holdfast: ParsableCommand {
         subcommands: [
           Seal.self, Unseal.self, Hold.self, Seals.self, Why.self, MapCommand.self, Revoke.self,
         ]),
+      CommandGroup(name: "Trials", subcommands: [Stress.self]),
     ])
 
   static func main() {

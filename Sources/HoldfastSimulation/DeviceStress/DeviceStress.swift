@@ -84,7 +84,7 @@ private func runDevice(
       index += 1
       if index & 0xfff == 0 { options.progress?(index, options.operations) }
     }
-    try runner.finish(index: index)
+    try runner.finish(index: index, remounting: true)
   } catch {
     return error
   }

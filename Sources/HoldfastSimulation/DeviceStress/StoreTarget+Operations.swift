@@ -97,12 +97,16 @@ extension StoreTarget {
     case .copy(let slot, let offset, let toSlot, let toOffset, let length):
       let source = try handle(slot)
       let target = try handle(toSlot)
-      // The kernel answers overlapping ranges of one file itself.
-      if source.inode == target.inode, offset < toOffset + length, toOffset < offset + length { throw .invalid(.argument) }
-      let count = try store.copyRange(
-        from: source.inode, at: UInt64(offset), to: target.inode, at: UInt64(toOffset), length: UInt64(length),
-        dropPrivileges: false, handle: target.id, by: Self.root)
-      return .done(count)
+      // The kernel answers overlapping ranges of one file itself, after it has shortened them to the file's end.
+      let size = Int(try store.attributes(of: source.inode).record.size)
+      let count = max(0, min(length, size - offset))
+      if source.inode == target.inode, count > 0, offset < toOffset + count, toOffset < offset + count {
+        throw .invalid(.argument)
+      }
+      return .done(
+        try store.copyRange(
+          from: source.inode, at: UInt64(offset), to: target.inode, at: UInt64(toOffset), length: UInt64(length),
+          dropPrivileges: false, handle: target.id, by: Self.root))
     case .seek(let slot, let offset, let hole):
       let inode = try handle(slot).inode
       return .done(

@@ -237,10 +237,11 @@ extension ModelFilesystem {
       let sourceSize = metadata.nodes[source.node]?.size, let size = metadata.nodes[target.node]?.size,
       toOffset + length <= maximumFileBytes
     else { return nil }
-    if source.node == target.node, offset < toOffset + length, toOffset < offset + length, length > 0 {
+    let count = min(UInt64(length), sourceSize - min(sourceSize, UInt64(offset)))
+    // The kernel shortens the copy to the source's end before it looks for an overlap.
+    if source.node == target.node, count > 0, offset < toOffset + Int(count), toOffset < offset + Int(count) {
       return .refused([EINVAL])
     }
-    let count = min(UInt64(length), sourceSize - min(sourceSize, UInt64(offset)))
     var expectation = Expectation.success(count)
     if isSealed(target.node), count > 0 {
       expectation = expectSealedWrite(map(target.node), size, UInt64(toOffset)..<UInt64(toOffset) + count)

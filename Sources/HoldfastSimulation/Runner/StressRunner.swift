@@ -147,10 +147,22 @@ final class StressRunner<Target: StressTarget> {
 
   // MARK: Remounts, crashes, the whole
 
-  private func remount() throws(StressFailure) {
+  /// Closes every handle: what an unmount needs.
+  func closeAll() throws(StressFailure) {
     for slot in model.handles.indices where model.handles[slot] != nil { try perform(.close(handle: slot)) }
+    for slot in 0..<ModelFilesystem.processSlots { try perform(.endProcess(process: slot)) }
+  }
+
+  private func remount() throws(StressFailure) {
+    try closeAll()
+    if target.isPowerOff { return }
     try target.remount()
     if target.isPowerOff { return try recover(inFlight: nil) }
+    try afterRemount()
+  }
+
+  /// Row 29 and the contents, after the target was mounted again.
+  func afterRemount() throws(StressFailure) {
     counts.remounts += 1
     model.allDurable()
     model.endTemporarySeals()
@@ -212,17 +224,25 @@ final class StressRunner<Target: StressTarget> {
     for id in model.seals.keys { sealedMaps[id] = target.map(of: id, model) }
   }
 
-  /// The end of a run: everything compared, once as it is and once after a remount, and the target's own checks.
-  func finish(index: Int) throws(StressFailure) {
+  /// Runs `body`, putting `index` into its failure unless a step did.
+  func located(at index: Int, _ body: () throws(StressFailure) -> Void) throws(StressFailure) {
     do {
-      target.keepPower()
-      try compareWhole()
-      try remount()
-      try target.finalCheck()
+      try body()
     } catch {
       var failure = error
-      failure.index = index
+      if failure.operation == nil { failure.index = index }
       throw failure
+    }
+  }
+
+  /// The end of a run: everything compared, once as it is and, where the target can, once after a remount; and
+  /// the target's own checks.
+  func finish(index: Int, remounting: Bool) throws(StressFailure) {
+    try located(at: index) { () throws(StressFailure) in
+      target.keepPower()
+      try compareWhole()
+      if remounting { try remount() }
+      try target.finalCheck()
     }
   }
 }

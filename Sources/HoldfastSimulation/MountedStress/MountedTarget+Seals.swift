@@ -1,0 +1,124 @@
+/// Seals as users take them: ioctls on handles, extended attributes, processes that exit or are killed.
+
+import CHoldfast
+import CPlatform
+import Glibc
+
+extension MountedTarget {
+  func performSeal(_ operation: Operation, _ model: ModelFilesystem) -> Outcome {
+    switch operation {
+    case .seal(let slot, let name, let spec):
+      var argument = Self.argument(name, spec)
+      return answer(holdfast_ioctl(descriptors[slot], UInt(holdfast_ioc_seal), &argument))
+    case .unseal(let slot, let name):
+      var argument = Self.argument(name, SealSpec(.strict))
+      return answer(holdfast_ioctl(descriptors[slot], UInt(holdfast_ioc_unseal), &argument))
+    case .sealNamed(let slot, _, let name, let spec):
+      return setAttribute(descriptors[slot], name, Self.words(spec), createOnly: spec.createOnly)
+    case .unsealNamed(let slot, _, let name):
+      return answer(withPath(Self.attribute(name)) { fremovexattr(descriptors[slot], $0) })
+    case .sealProcess(let slot, let name, let process, let spec):
+      if processes[process] == 0 {
+        let child = holdfast_start_sleeper()
+        guard child > 0 else { return .failed(EAGAIN) }
+        processes[process] = child
+      }
+      return setAttribute(
+        descriptors[slot], name, Self.words(spec) + ["pid=\(processes[process])"], createOnly: spec.createOnly)
+    case .endProcess(let process):
+      if processes[process] != 0 {
+        holdfast_end_process(processes[process])
+        processes[process] = 0
+      }
+      return .done()
+    case .holderExit(let at, let spec, let killed):
+      var argument = Self.argument(0, spec)
+      let code = withPath(path(at, model)) {
+        holdfast_hold_in_child($0, UInt(holdfast_ioc_seal), &argument, killed ? 1 : 0)
+      }
+      return code == 0 ? .done() : .failed(code < 0 ? EAGAIN : code)
+    default: return .failed(ENOSYS)
+    }
+  }
+
+  private static func argument(_ name: Int, _ spec: SealSpec) -> holdfast_seal {
+    var argument = holdfast_seal()
+    argument.version = UInt32(HOLDFAST_ABI_VERSION)
+    switch spec.preparation {
+    case .strict: break
+    case .fill: argument.flags |= HOLDFAST_SEAL_FILL
+    case .asIs: argument.flags |= HOLDFAST_SEAL_AS_IS
+    }
+    if spec.createOnly { argument.flags |= HOLDFAST_SEAL_CREATE }
+    withUnsafeMutableBytes(of: &argument.name) { $0.copyBytes(from: Names.seal(name).utf8) }
+    return argument
+  }
+
+  private static func attribute(_ name: Int) -> [UInt8] {
+    Array((name == 0 ? "holdfast.seal" : "holdfast.seal.\(Names.seal(name))").utf8)
+  }
+
+  private static func words(_ spec: SealSpec) -> [String] {
+    var words: [String] = []
+    switch spec.preparation {
+    case .strict: words.append("hard")
+    case .fill: words.append("fill")
+    case .asIs: words.append("as-is")
+    }
+    if spec.persistent { words.append("persistent") }
+    return words
+  }
+
+  private func setAttribute(_ file: Int32, _ name: Int, _ words: [String], createOnly: Bool) -> Outcome {
+    // The short spelling of a plain request is tried, too.
+    let value = Array((words == ["hard"] ? "1" : words.joined(separator: ",")).utf8)
+    return answer(
+      withPath(Self.attribute(name)) { fsetxattr(file, $0, value, value.count, createOnly ? 1 /* XATTR_CREATE */ : 0) })
+  }
+
+  // MARK: What stands, and the map
+
+  /// Runs `body` with a virtual attribute's value; by a handle where one is open, else by name.
+  private func value(_ attribute: String, of node: NodeID, _ model: ModelFilesystem) -> [UInt8]? {
+    var bytes = [UInt8](repeating: 0, count: 65536)
+    var count = -1
+    if let slot = model.handles.firstIndex(where: { $0?.node == node }), descriptors[slot] >= 0 {
+      count = fgetxattr(descriptors[slot], attribute, &bytes, bytes.count)
+    } else if let path = path(of: node, model) {
+      count = withPath(path) { getxattr($0, attribute, &bytes, bytes.count) }
+    }
+    return count < 0 ? nil : Array(bytes[..<count])
+  }
+
+  private func number(_ attribute: String, of node: NodeID, _ model: ModelFilesystem) -> UInt64? {
+    value(attribute, of: node, model).flatMap { UInt64(String(decoding: $0, as: UTF8.self)) }
+  }
+
+  /// RELEASE is asynchronous, and so is the end of a process: the count may lag behind for a while.
+  func sealCount(of node: NodeID, expecting expected: Int, _ model: ModelFilesystem) -> Int? {
+    guard isHoldfast else { return nil }
+    var found: Int?
+    for wait in 0..<300 {
+      found = number("holdfast.seal_count", of: node, model).map { Int($0) }
+      if found == nil || found == expected { break }
+      usleep(wait < 20 ? 500 : 10_000)
+    }
+    return found
+  }
+
+  func map(of node: NodeID, _ model: ModelFilesystem) -> ObservedMap? {
+    guard isHoldfast, let generation = number("holdfast.generation", of: node, model),
+      let text = value("holdfast.extents", of: node, model)
+    else { return nil }
+    var map = ObservedMap(generation: generation)
+    for line in text.split(separator: UInt8(ascii: "\n")) {
+      let words = String(decoding: line, as: UTF8.self).split(separator: " ")
+      guard words.count == 4, let logical = UInt64(words[0]), let physical = UInt64(words[1]),
+        let length = UInt64(words[2])
+      else { return nil }
+      map.extents.append(
+        MapExtent(logical: logical, physical: physical, length: length, isPlain: words[3] == "written"))
+    }
+    return map
+  }
+}

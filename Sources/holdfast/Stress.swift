@@ -1,0 +1,133 @@
+/// `holdfast stress`: random operations held against a model, on a mounted directory or on the engine in memory.
+
+import ArgumentParser
+import Glibc
+import HoldfastSimulation
+
+struct Stress: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Try a directory, or the engine in memory, with random operations held against a model.",
+    discussion: """
+      Contents are compared byte for byte; with --seals, refusals are compared with the truth table of \
+      docs/SEMANTICS.md and the maps of sealed files around every operation. The same seed makes the same \
+      operations. A failing run is shortened and written to a file that --replay runs again.
+
+      Examples:
+        holdfast stress /mnt --ops 200000 --seals --jobs 4
+        holdfast stress --device-sim --ops 2000000 --seals --seed 7
+        holdfast stress --device-sim --replay holdfast-stress-7.log
+      """)
+
+  @Argument(help: "A directory to work in; a new folder in it is used and removed.")
+  var directory: String?
+
+  @Flag(name: .customLong("device-sim"), help: "The engine over a simulated device, with power cuts, without FUSE.")
+  var deviceSim = false
+
+  @Option(help: "Operations in all.")
+  var ops = 20_000
+
+  @Option(help: "Seed; the time of day when left out.")
+  var seed: UInt64?
+
+  @Flag(help: "Seals too: taking, releasing, refusals, maps. The directory must be on a Holdfast mount.")
+  var seals = false
+
+  @Option(help: "Jobs at the same time, each with its own files (directories only).")
+  var jobs = 1
+
+  @Option(help: "Run the operations of this log instead of drawing them.")
+  var replay: String?
+
+  @Option(help: "Where a failing run is written.")
+  var log: String?
+
+  @Option(help: "Seconds spent on shortening a failing run.")
+  var shrinkSeconds = 60
+
+  @Option(help: "Largest file, in bytes.")
+  var maximumFileBytes = 512 << 10
+
+  @Option(help: "With --device-sim: operations between power cuts, on average; 0 for none.")
+  var crashEvery = 2000
+
+  @Option(help: "With --device-sim: operations between remounts, on average; 0 for none.")
+  var remountEvery = 5000
+
+  @Option(help: "With --device-sim: bytes of the image.")
+  var imageBytes: UInt64 = 128 << 20
+
+  @Option(help: "Command for /bin/sh that unmounts and mounts the directory's filesystem; run between rounds.")
+  var remountCommand: String?
+
+  @Option(help: "Rounds the operations are done in, when there is a remount command.")
+  var rounds = 4
+
+  func validate() throws {
+    guard deviceSim != (directory != nil) else { throw ValidationError("Give a directory, or --device-sim.") }
+    guard (1...32).contains(jobs) else { throw ValidationError("--jobs must lie between 1 and 32.") }
+    guard !deviceSim || jobs == 1 else { throw ValidationError("--device-sim has one job.") }
+    guard ops > 0, crashEvery >= 0, remountEvery >= 0, shrinkSeconds >= 0, rounds > 0 else {
+      throw ValidationError("Numbers must not be negative, and --ops and --rounds not zero.")
+    }
+    guard (4096...(64 << 20)).contains(maximumFileBytes) else {
+      throw ValidationError("--maximum-file-bytes must lie between 4096 and 67108864.")
+    }
+    guard imageBytes >= 16 << 20, imageBytes <= 64 << 30 else {
+      throw ValidationError("--image-bytes must lie between 16777216 and 68719476736.")
+    }
+  }
+
+  func run() throws {
+    let options = self.options
+    // The seed first: it is known even if the run does not come back.
+    print("seed \(options.seed)")
+    fflush(nil)
+    let outcome: StressOutcome
+    if let replay {
+      let log = try Self.readLog(replay)
+      outcome = deviceSim
+        ? replayDeviceStress(log, options: options)
+        : replayMountedStress(log, directory: directory!, options: options)
+    } else {
+      outcome = deviceSim ? runDeviceStress(options) : runMountedStress(directory: directory!, options: options)
+    }
+    if isatty(2) == 1 { Self.tell("\r\u{1B}[K") }
+    print(outcome.summary)
+    if outcome.failure != nil { throw ExitCode(1) }
+  }
+
+  private static func readLog(_ path: String) throws -> OperationLog {
+    do {
+      return try OperationLog(path: path)
+    } catch {
+      tell("holdfast: cannot replay \(path): \(error)\n")
+      throw ExitCode(1)
+    }
+  }
+
+  private static func tell(_ text: String) {
+    var text = text
+    text.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
+  }
+
+  private var options: StressOptions {
+    var options = StressOptions()
+    options.operations = ops
+    options.seed = seed ?? UInt64(time(nil))
+    options.seals = seals
+    options.jobs = jobs
+    options.maximumFileBytes = maximumFileBytes
+    options.imageBytes = imageBytes
+    options.crashEvery = crashEvery
+    options.remountEvery = remountEvery
+    options.logPath = log
+    options.shrinkSeconds = shrinkSeconds
+    options.remountCommand = remountCommand
+    options.rounds = remountCommand == nil ? 1 : rounds
+    if isatty(2) == 1 {
+      options.progress = { done, wanted in Self.tell("\r\(done) of \(wanted) operations") }
+    }
+    return options
+  }
+}
