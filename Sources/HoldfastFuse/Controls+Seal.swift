@@ -9,6 +9,7 @@ import HoldfastStore
 extension MountSession {
   /// SEAL: the whole file, bound to the handle, or as setfattr would with HOLDFAST_SEAL_NAMED.
   func sealByHandle(_ call: ControlCall) throws(FSError) -> ControlAnswer {
+    try checkSealRight(call.inode, of: call.caller, holdsWriteHandle: handles[call.handle]?.isWriting ?? false)
     var argument = try call.argument(holdfast_seal.self)
     let known =
       HOLDFAST_SEAL_BREAKABLE | HOLDFAST_SEAL_FILL | HOLDFAST_SEAL_AS_IS | HOLDFAST_SEAL_PERSISTENT
@@ -16,12 +17,12 @@ extension MountSession {
     guard argument.flags & ~UInt32(known) == 0, argument.reserved == 0, argument.offset == 0, argument.length == 0
     else { throw .invalid(.argument) }
     let specification = try SealSpecification(argument)
-    let isNamed = argument.has(HOLDFAST_SEAL_NAMED) || specification.pid != nil || specification.isPersistent
+    let isNamed = argument.has(HOLDFAST_SEAL_NAMED) || specification.pid != nil
+    guard isNamed || !specification.isPersistent else { throw .invalid(.sealSpecification) }
     do throws(FSError) {
       let grant = try takeSeal(
         specification, name: try argument.requestName(), handle: isNamed ? nil : call.handle,
-        createOnly: argument.has(HOLDFAST_SEAL_CREATE), of: call.inode, by: call.caller,
-        holdsWriteHandle: handles[call.handle]?.isWriting ?? false)
+        createOnly: argument.has(HOLDFAST_SEAL_CREATE), of: call.inode, by: call.caller)
       argument.generation = grant.generation
       argument.seal_count = UInt64(grant.sealCount)
       return ControlAnswer(argument)
@@ -59,6 +60,7 @@ extension MountSession {
 
   func layout(_ call: ControlCall) throws(FSError) -> ControlAnswer {
     _ = try call.argument(holdfast_layout.self)
+    if store.seals.isStale(call.handle) { throw .stale }
     throw .unsupported
   }
 
@@ -77,17 +79,18 @@ extension MountSession {
   /// Nothing can be recalled before breakable requests exist.
   func recallStatus(_ call: ControlCall) throws(FSError) -> ControlAnswer {
     var argument = try call.argument(holdfast_recall_status.self)
+    if store.seals.isStale(call.handle) { throw .stale }
     argument.recalled = 0
     argument.remaining_ms = 0
     return ControlAnswer(argument)
   }
 
   func revoke(_ call: ControlCall) throws(FSError) -> ControlAnswer {
+    guard isAdministrator(call.caller) else { throw .notPermitted }
     var argument = try call.argument(holdfast_revoke.self)
     let known =
       HOLDFAST_REVOKE_ALL_FILES | HOLDFAST_REVOKE_BY_NAME | HOLDFAST_REVOKE_BY_PID | HOLDFAST_REVOKE_BY_INODE
     guard argument.flags & ~UInt32(known) == 0, argument.reserved == 0 else { throw .invalid(.argument) }
-    guard isAdministrator(call.caller) else { throw .notPermitted }
     var selection = RevokeSelection()
     if argument.flags & UInt32(HOLDFAST_REVOKE_BY_INODE) != 0 {
       selection.inode = argument.inode

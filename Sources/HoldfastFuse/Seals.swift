@@ -8,20 +8,25 @@ import HoldfastSeal
 import HoldfastStore
 
 extension MountSession {
+  /// Row 22: whether `caller` may take requests on a file at all. Asked first: no right comes before malformed
+  /// (SEMANTICS, order of precedence).
+  func checkSealRight(
+    _ inode: InodeNumber, of caller: Credentials, holdsWriteHandle: Bool
+  ) throws(FSError) {
+    let record = try store.attributes(of: inode).record
+    try store.seals.checkRight(
+      taker: caller, isAdministrator: isAdministrator(caller), fileOwner: record.uid,
+      holdsWriteHandle: holdsWriteHandle)
+    guard record.isRegular else { throw record.isDirectory ? .isDirectory : .invalid(.argument) }
+  }
+
   /// Takes the request `specification` describes. With `handle` it is bound to that handle, unless the
   /// specification says otherwise; without, it is the caller's named one.
+  /// - Precondition: `checkSealRight` passed.
   func takeSeal(
     _ specification: SealSpecification, name: String, handle: UInt64?, createOnly: Bool, of inode: InodeNumber,
-    by caller: Credentials, holdsWriteHandle: Bool
+    by caller: Credentials
   ) throws(FSError) -> SealGrant {
-    let attributes = try store.attributes(of: inode)
-    guard attributes.record.isRegular else {
-      throw attributes.record.isDirectory ? .isDirectory : .invalid(.argument)
-    }
-    let isAdministrator = isAdministrator(caller)
-    try store.seals.checkRight(
-      taker: caller, isAdministrator: isAdministrator, fileOwner: attributes.record.uid,
-      holdsWriteHandle: holdsWriteHandle)
     let taker = Credentials(
       uid: caller.uid, gid: caller.gid, pid: ProcessInfo.process(ofThread: caller.pid) ?? caller.pid)
     let request = SealRequest(

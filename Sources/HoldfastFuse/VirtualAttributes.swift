@@ -76,14 +76,14 @@ extension MountSession {
     by caller: Credentials
   ) throws(FSError) {
     guard case .seal(let name) = attribute else { throw .invalid(.argument) }
+    try checkSealRight(inode, of: caller, holdsWriteHandle: false)
     let specification = try SealSpecification(parsing: value)
     if mode == .replace {
       let identity = RequestIdentity.named(uid: caller.uid, name: name)
       guard store.seals.request(identity, inode: inode) != nil else { throw .noData }
     }
     _ = try takeSeal(
-      specification, name: name, handle: nil, createOnly: mode == .create, of: inode, by: caller,
-      holdsWriteHandle: false)
+      specification, name: name, handle: nil, createOnly: mode == .create, of: inode, by: caller)
   }
 
   func remove(_ attribute: VirtualAttribute, _ inode: InodeNumber, by caller: Credentials) throws(FSError) {

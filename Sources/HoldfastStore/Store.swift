@@ -90,11 +90,11 @@ public final class Store: @unchecked Sendable {
 
   public var usage: VolumeUsage {
     treeLock.withLock {
-      let reclaimable = volume.freeBlocks + releaseQueue.blocks
+      let reclaimable = volume.freeBlocks &+ releaseQueue.blocks
       return VolumeUsage(
         totalBlocks: volume.totalBlocks,
         freeBlocks: reclaimable > metadataReserve ? reclaimable - metadataReserve : 0,
-        quarantinedBlocks: volume.quarantinedBlocks - releaseQueue.blocks,
+        quarantinedBlocks: volume.quarantinedBlocks &- releaseQueue.blocks,
         inodes: volume.inodeCount)
     }
   }

@@ -57,7 +57,7 @@ extension Store {
       }
     }
     if added > 0 {
-      record.blocks += added
+      record.blocks &+= added
       touchMap(&record)
       try putInode(number, record)
     }

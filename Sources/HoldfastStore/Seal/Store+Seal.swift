@@ -13,7 +13,12 @@ extension Store {
   ///   `.verify`), and what `SealTable.insert` throws.
   public func seal(_ request: SealRequest, createOnly: Bool, of inode: InodeNumber) throws(FSError) -> SealGrant {
     if request.isPersistent { try reading { () throws(FSError) in try checkWritable() } }
-    try seals.precheck(request, inode: inode, createOnly: createOnly)
+    do throws(FSError) {
+      try seals.precheck(request, inode: inode, createOnly: createOnly)
+    } catch .quotaExceeded {
+      try checkMap(request, inode)
+      throw .quotaExceeded
+    }
     if request.preparation == .fill { try prepare(inode, request.scope, by: request.taker) }
     var request = request
     // Each round makes durable what the one before found; writers that never pause lose to the last, which waits
@@ -38,6 +43,23 @@ extension Store {
       if let grant { return grant }
     }
     preconditionFailure("the third attempt grants or throws")
+  }
+
+  /// What of the map would refuse a request that is over quota: EINVAL and ETXTBSY are told before EDQUOT. Nothing
+  /// changes.
+  private func checkMap(_ request: SealRequest, _ inode: InodeNumber) throws(FSError) {
+    if request.preparation == .asIs { return }
+    try syncAll()
+    try inodeLocks.exclusive(inode) { () throws(FSError) in
+      let record = try reading { () throws(FSError) in try self.inode(inode) }
+      guard record.isRegular else { throw .invalid(.argument) }
+      guard request.preparation == .fill else { return try verify(inode, record, request.scope) }
+      let blocks = request.scope.blocks(ofFile: record.size)
+      guard try reading({ () throws(FSError) in try hasUnwritten(inode, blocks) }) else { return }
+      if let refusal = seals.conflict(.fill(blocks), inode: inode, by: Actor(credentials: request.taker, handle: nil)) {
+        throw .sealed(refusal)
+      }
+    }
   }
 
   /// Everything so far is on the device. Under the tree lock.

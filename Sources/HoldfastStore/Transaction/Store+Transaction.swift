@@ -107,7 +107,7 @@ extension Store {
       }
     } else {
       let existed = try tree.delete(key)
-      if existed, key.space == .file, key.type == .inode { volume.inodeCount -= 1 }
+      if existed, key.space == .file, key.type == .inode { volume.inodeCount &-= 1 }
     }
   }
 

@@ -16,12 +16,14 @@ struct Holder: Decodable, Equatable {
   var pid: Int32
   var uid: UInt32
   var command: String
-  var age_ms: Int64
+  var ageMs: Int64
   var generation: UInt64
 }
 
 func decoded<Value: Decodable>(_ text: [UInt8], as type: Value.Type = Value.self) throws -> Value {
-  try JSONDecoder().decode(type, from: Data(text))
+  let decoder = JSONDecoder()
+  decoder.keyDecodingStrategy = .convertFromSnakeCase
+  return try decoder.decode(type, from: Data(text))
 }
 
 extension Path {

@@ -65,6 +65,8 @@ struct Path: ExpressibleByStringInterpolation, CustomStringConvertible {
 
   var exists: Bool { (try? statusOfLink()) != nil }
   func size() throws(Errno) -> Int { Int(try status().st_size) }
+  func links() throws(Errno) -> Int { Int(try status().st_nlink) }
+  func inode() throws(Errno) -> UInt64 { UInt64(try status().st_ino) }
   func mode() throws(Errno) -> mode_t { try statusOfLink().st_mode & 0o7777 }
   func changeMode(_ mode: mode_t) throws(Errno) { try check(chmod(bytes, mode)) }
   func changeOwner(_ uid: uid_t, _ gid: gid_t) throws(Errno) { try check(chown(bytes, uid, gid)) }

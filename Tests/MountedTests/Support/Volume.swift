@@ -122,14 +122,14 @@ final class Volume: @unchecked Sendable {
     var pid: Int32
     var image: String
     var mountpoint: String
-    var read_only: Bool
+    var readOnly: Bool
     var seals: Int
     var usage: Usage
 
     struct Usage: Decodable {
-      var total_blocks: Int
-      var free_blocks: Int
-      var quarantined_blocks: Int
+      var totalBlocks: Int
+      var freeBlocks: Int
+      var quarantinedBlocks: Int
       var inodes: Int
     }
   }

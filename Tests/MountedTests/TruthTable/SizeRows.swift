@@ -10,9 +10,11 @@ struct SizeRows {
   private static let size = Layout.written.size
 
   /// By path, by handle, and by the holder's own handle if there is one (row 26).
-  private func expectTruncate(_ sealing: Sealing, _ layout: Layout = .written, to size: Int, _ verdict: Verdict) throws {
+  private func expectTruncate(_ sealing: Sealing, _ layout: Layout = .written, to size: Int, _ verdict: Verdict) throws
+  {
     for isByPath in [true, false] {
-      try expectCell(sealing, layout, underSeal: verdict, "\(isByPath ? "truncate" : "ftruncate") to \(size)") { subject in
+      try expectCell(sealing, layout, underSeal: verdict, "\(isByPath ? "truncate" : "ftruncate") to \(size)") {
+        subject in
         if isByPath { return try subject.path.truncate(size) }
         let file = try subject.path.open(O_WRONLY)
         defer { file.close() }
@@ -71,7 +73,8 @@ struct SizeRows {
   }
 
   private func expectAllocate(
-    _ sealing: Sealing, _ layout: Layout, _ mode: Int32, at offset: Int, _ length: Int, _ verdict: Verdict, _ what: String,
+    _ sealing: Sealing, _ layout: Layout, _ mode: Int32, at offset: Int, _ length: Int, _ verdict: Verdict,
+    _ what: String,
     happened: (_ before: Subject.State, _ after: Subject.State) -> Bool
   ) throws {
     try expectCell(sealing, layout, underSeal: verdict, what) { subject in

@@ -56,7 +56,8 @@ struct WriteRows {
     let cases: [(String, offset: Int, count: Int, direct: Bool)] = [
       ("into a hole", 2 * block + 5, 10, false), ("a whole hole", 2 * block, 2 * block, false),
       ("into an unwritten block", 4 * block, block, false), ("part of an unwritten block", 5 * block + 9, 1, false),
-      ("from written into a hole", block, 2 * block, false), ("from unwritten into written", 5 * block, 2 * block, false),
+      ("from written into a hole", block, 2 * block, false),
+      ("from unwritten into written", 5 * block, 2 * block, false),
       ("directly into a hole", 3 * block, block, true), ("directly into unwritten", 4 * block, block, true),
     ]
     for (what, offset, count, direct) in cases {
@@ -123,14 +124,14 @@ struct WriteRows {
   func row4Long(_ sealing: Sealing) throws {
     let folder = try sharedVolume().freshFolder()
     let path = folder / "long"
-    let old = pattern(3 << 20)
+    let old = zeros(3 << 20)
     try path.create(old)
     let subject = try Subject(in: folder, sealing)
     defer { try? subject.release() }
     try path.seal()
     let file = try path.open(O_WRONLY)
     defer { file.close() }
-    let new = pattern(4 << 20, seed: 99)
+    let new = [UInt8](repeating: 99, count: 4 << 20)
     let written = (try? file.write(new, at: 0)) ?? 0
     #expect(written <= 3 << 20 && written % 4096 == 0)
     #expect(try path.size() == 3 << 20)
@@ -146,7 +147,8 @@ struct WriteRows {
     let bytes = pattern(64 << 10, seed: 80)
     try source.create(bytes)
     let cases: [(String, Layout, offset: Int, count: Int, Verdict)] = [
-      ("over written blocks", .written, block, 3 * block, .allowed), ("into a hole", .mixed, 2 * block, block, .refused),
+      ("over written blocks", .written, block, 3 * block, .allowed),
+      ("into a hole", .mixed, 2 * block, block, .refused),
       ("into unwritten blocks", .mixed, 4 * block, block, .refused),
       ("past the end", .written, Layout.written.size, 10, .refused),
       ("across the end", .written, 4 * block, 2 * block, .refused),
