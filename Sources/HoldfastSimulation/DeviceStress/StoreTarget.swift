@@ -58,6 +58,11 @@ final class StoreTarget: StressTarget {
 
   func keepPower() {
     device.keepPower()
+    keepDeviceSound()
+  }
+
+  /// Takes back device errors that have not happened yet.
+  private func keepDeviceSound() {
     device.injectFaults {
       $0.reads = nil
       $0.writes = nil
@@ -198,6 +203,8 @@ final class StoreTarget: StressTarget {
     }
     try check("after unmount", expectingClean: true)
     try mount("remount")
+    // What is looked at now is looked at by the stress.
+    keepDeviceSound()
   }
 
   private func mount(_ occasion: String) throws(StressFailure) {
