@@ -42,7 +42,8 @@ final class StressRunner<Target: StressTarget> {
   // MARK: One operation
 
   private func perform(_ operation: Operation) throws(StressFailure) {
-    guard let expectation = model.expect(operation, map: { self.target.map(of: $0, self.model) ?? ObservedMap() }) else {
+    guard let expectation = model.expect(operation, map: { self.target.map(of: $0, self.model) ?? ObservedMap() })
+    else {
       counts.skipped += 1
       return
     }
@@ -120,7 +121,8 @@ final class StressRunner<Target: StressTarget> {
 
   /// What taking a seal promises about the map (rule 4), and the number of standing requests.
   private func checkSeals(_ operation: Operation, _ outcome: Outcome) throws(StressFailure) {
-    if let (id, spec) = model.subject(ofSeal: operation), let node = model.node(id), let map = target.map(of: id, model) {
+    if let (id, spec) = model.subject(ofSeal: operation), let node = model.node(id), let map = target.map(of: id, model)
+    {
       let isPlain = TruthTable.isSealable(map, size: node.size)
       let story = "inode \(id) of \(node.size) bytes, map \(map)"
       switch outcome.errno {
