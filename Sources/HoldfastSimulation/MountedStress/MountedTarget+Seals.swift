@@ -70,10 +70,10 @@ extension MountedTarget {
   }
 
   private func setAttribute(_ file: Int32, _ name: Int, _ words: [String], createOnly: Bool) -> Outcome {
-    // The short spelling of a plain request is tried, too. 1 is XATTR_CREATE.
+    // The short spelling of a plain request is tried, too.
     let value = Array((words == ["hard"] ? "1" : words.joined(separator: ",")).utf8)
     return answer(
-      withPath(Self.attribute(name)) { fsetxattr(file, $0, value, value.count, createOnly ? 1 : 0) })
+      withPath(Self.attribute(name)) { fsetxattr(file, $0, value, value.count, createOnly ? Int32(XATTR_CREATE) : 0) })
   }
 
   // MARK: What stands, and the map
