@@ -71,7 +71,8 @@ public final class Store: @unchecked Sendable {
   public var onFailure: (@Sendable (FSError) -> Void)?
 
   init(
-    device: BlockDevice, options: StoreOptions, volume: Superblock, tree: Tree, chunks: MetadataChunks, journal: Journal,
+    device: BlockDevice, options: StoreOptions, volume: Superblock, tree: Tree, chunks: MetadataChunks,
+    journal: Journal,
     seals: SealTable
   ) {
     self.device = device

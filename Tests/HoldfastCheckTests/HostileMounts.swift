@@ -66,6 +66,7 @@ import Testing
     for run in 0..<runs {
       if Self.environment["HOLDFAST_FUZZ_TRACE"] != nil { print("run \(run)") }
       var image = base
+      image.leafLimit = [2, 10, 60].randomElement(using: &random)!
       HostileImages.damageRecords(of: &image, &random)
       exercise(image.build(), &random)
     }

@@ -89,7 +89,8 @@ extension ImageBuilder {
   private func writeLeaf(_ records: [Mutation], _ device: MemoryDevice, _ address: BlockNumber) -> NodeReference {
     let node = device.block(address)
     BlockHeader.write(
-      to: node, type: .node, level: 0, count: UInt32(records.count), id: id, address: address, generation: nodeGeneration)
+      to: node, type: .node, level: 0, count: UInt32(records.count), id: id, address: address,
+      generation: nodeGeneration)
     var heap = Block.size
     for (index, record) in records.enumerated() {
       let value = record.value ?? []
