@@ -17,9 +17,10 @@ import Testing
     .setXattr(handle: 1, name: 2, length: 3, tag: 4, mode: 1), .getXattr(handle: 1, name: 2),
     .removeXattr(handle: 1, name: 2), .listXattrs(handle: 1),
     .seal(handle: 1, name: 2, SealSpec(.fill, createOnly: true)), .unseal(handle: 1, name: 2),
-    .sealNamed(handle: 1, user: 2, name: 0, SealSpec(.asIs, persistent: true, seconds: 3)),
+    .sealNamed(handle: 1, user: 2, name: 0, SealSpec(.asIs, persistent: true)),
     .unsealNamed(handle: 1, user: 2, name: 1), .sealProcess(handle: 1, name: 2, process: 3, SealSpec(.strict)),
-    .endProcess(process: 1), .holderExit(Place(1, 2), SealSpec(.asIs), killed: true), .housekeep, .remount,
+    .endProcess(process: 1), .sealTimed(handle: 1, name: 2, SealSpec(.asIs)),
+    .holderExit(Place(1, 2), SealSpec(.asIs), killed: true), .housekeep, .remount,
     .crash(events: 12, seed: 34), .deviceError(kind: 2, after: 5, seed: 6),
   ]
 

@@ -28,13 +28,17 @@ static inline int64_t holdfast_seek_hole(int fd, int64_t offset) { return lseek(
 /* Closes every descriptor from `first` on. The child must not keep other handles open. */
 static inline void holdfast_close_from(unsigned first) { syscall(SYS_close_range, first, ~0u, 0); }
 
-/* A process that does nothing until it is killed (or its parent ends); -1 with errno. */
-static inline pid_t holdfast_start_sleeper(void) {
+/* A process that does nothing until it is killed or nobody holds the other end of the pipe `lifeline` any more;
+ * -1 with errno. (PR_SET_PDEATHSIG would end it with the thread that started it.) */
+static inline pid_t holdfast_start_sleeper(int lifeline) {
   pid_t child = fork();
   if (child != 0) return child;
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  holdfast_close_from(0);
-  for (;;) pause();
+  dup2(lifeline, 0);
+  holdfast_close_from(1);
+  char byte;
+  while (read(0, &byte, 1) < 0) {
+  }
+  _exit(0);
 }
 
 static inline void holdfast_end_process(pid_t child) {

@@ -26,6 +26,10 @@ extension StoreTarget {
       try store.unseal(
         .named(uid: uid, name: Names.seal(name)), of: try handle(slot).inode,
         by: Credentials(uid: uid, gid: uid, pid: 1))
+    case .sealTimed(let slot, let name, let spec):
+      let inode = try handle(slot).inode
+      try seal(inode, name, spec, .name, user: 0, seconds: 1)
+      store.seals.releaseExpired(now: Clocks.monotonicNanoseconds() + 2 * Clocks.nanosecondsPerSecond)
     case .endProcess(let process): store.seals.processDied(Self.processID(process))
     case .holderExit(let at, let spec, _):
       let inode = try store.lookup(name(at), in: directory(at, model)).inode
@@ -38,7 +42,8 @@ extension StoreTarget {
   }
 
   private func seal(
-    _ inode: InodeNumber, _ name: Int, _ spec: SealSpec, _ lifetime: SealLifetime, user: UInt32
+    _ inode: InodeNumber, _ name: Int, _ spec: SealSpec, _ lifetime: SealLifetime, user: UInt32,
+    seconds: UInt32? = nil
   ) throws(FSError) {
     let preparation: SealPreparation =
       switch spec.preparation {
@@ -48,7 +53,7 @@ extension StoreTarget {
       }
     let request = SealRequest(
       lifetime: lifetime, name: Names.seal(name), taker: Credentials(uid: user, gid: user, pid: 1),
-      preparation: preparation, command: "stress")
+      ttlSeconds: seconds, preparation: preparation, command: "stress")
     _ = try store.seal(request, createOnly: spec.createOnly, of: inode)
   }
 

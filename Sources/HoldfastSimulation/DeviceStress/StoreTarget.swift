@@ -119,7 +119,7 @@ final class StoreTarget: StressTarget {
       open(slot, found.inode, writes: access.contains(.write))
     case .close(let slot): close(slot)
     case .setMode, .setXattr, .getXattr, .removeXattr, .listXattrs: return try attemptAttribute(operation)
-    case .seal, .unseal, .sealNamed, .unsealNamed, .sealProcess, .endProcess, .holderExit:
+    case .seal, .unseal, .sealNamed, .unsealNamed, .sealProcess, .sealTimed, .endProcess, .holderExit:
       return try attemptSeal(operation, model)
     default: return try attemptContent(operation)
     }

@@ -44,7 +44,8 @@ extension ModelFilesystem {
       apply(.enter(directory: directory, name: to.name, node: id))
     case .rename(let from, let to, let flags): rename(from, to, exchange: flags == 2)
     case .setMode, .setXattr, .removeXattr: commitAttribute(operation)
-    case .seal, .unseal, .sealNamed, .unsealNamed, .sealProcess, .endProcess, .holderExit: commitSeal(operation)
+    case .seal, .unseal, .sealNamed, .unsealNamed, .sealProcess, .sealTimed, .endProcess, .holderExit:
+      commitSeal(operation)
     case .sync, .syncAll: allDurable()
     default: commitContent(operation, outcome)
     }

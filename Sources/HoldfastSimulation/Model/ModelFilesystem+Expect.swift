@@ -30,7 +30,7 @@ extension ModelFilesystem {
       .setXattr(let slot, _, _, _, _):
       guard let handle = handle(slot), let node = node(handle.node) else { return nil }
       return expectAttribute(operation, node)
-    case .seal, .unseal, .sealNamed, .unsealNamed, .sealProcess, .endProcess, .holderExit:
+    case .seal, .unseal, .sealNamed, .unsealNamed, .sealProcess, .sealTimed, .endProcess, .holderExit:
       return expectSeal(operation, map)
     case .syncAll, .housekeep, .remount, .crash, .deviceError: return .success
     default: return expectContent(operation, map)

@@ -15,7 +15,9 @@ extension ModelFilesystem {
     case .create(let at, _, _), .makeDirectory(let at, _), .symlink(let at, _, _):
       let found = directory(at.directory).flatMap { observed.nodes[$0]?.entries[at.name] }
       value = found.flatMap { metadata.nodes[$0] == nil ? $0 : nil } ?? UInt64.max
-    case .sync, .syncAll, .seal, .sealNamed, .sealProcess, .unseal, .unsealNamed, .endProcess, .holderExit: return
+    case .sync, .syncAll, .seal, .sealNamed, .sealProcess, .sealTimed, .unseal, .unsealNamed, .endProcess,
+      .holderExit:
+      return
     case .open(_, _, let access) where !access.contains(.truncate): return
     default: break
     }
@@ -99,7 +101,7 @@ extension ModelFilesystem {
     switch operation {
     case .unsealNamed(_, let user, let name), .sealNamed(_, let user, let name, _):
       seal.isOf(user: Names.user(user), name: name)
-    case .sealProcess(_, let name, _, _): seal.isOf(user: 0, name: name)
+    case .sealProcess(_, let name, _, _), .sealTimed(_, let name, _): seal.isOf(user: 0, name: name)
     default: false
     }
   }

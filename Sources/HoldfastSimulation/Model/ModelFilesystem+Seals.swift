@@ -28,6 +28,11 @@ extension ModelFilesystem {
     case .sealProcess(let slot, let name, let process, let spec):
       guard let handle = handle(slot), !spec.persistent, (0..<Self.processSlots).contains(process) else { return nil }
       return expectTaking(handle, spec) { $0.isOf(user: 0, name: name) }
+    case .sealTimed(let slot, let name, let spec):
+      guard let handle = handle(slot), handle.access.contains(.write), !spec.persistent, !spec.createOnly,
+        spec.preparation != .fill
+      else { return nil }
+      return expectTaking(handle, spec) { $0.isOf(user: 0, name: name) }
     case .unseal(let slot, let name):
       guard let handle = handle(slot) else { return nil }
       return expectRelease(handle.node, name) { $0.name == name && $0.holder == .handle(handle.serial) }
@@ -48,7 +53,7 @@ extension ModelFilesystem {
   private func expectTaking(
     _ handle: ModelHandle, _ spec: SealSpec, _ isSame: (ModelSeal) -> Bool
   ) -> Expectation? {
-    guard node(handle.node)?.kind == .file, spec.seconds == 0 else { return nil }
+    guard node(handle.node)?.kind == .file else { return nil }
     let standing = seals[handle.node] ?? []
     if spec.createOnly && standing.contains(where: isSame) {
       return .refused([EEXIST, EINVAL, ETXTBSY])
@@ -96,6 +101,11 @@ extension ModelFilesystem {
       for id in Array(seals.keys) {
         endSeals(of: id) { if case .process(process, _) = $0.holder { true } else { false } }
       }
+    case .sealTimed(let slot, let name, _):
+      guard let handle = handle(slot) else { return }
+      // It took the place of what stood by its name, and went.
+      endSeals(of: handle.node) { $0.isOf(user: 0, name: name) }
+      allDurable()
     case .holderExit: allDurable()
     default: break
     }

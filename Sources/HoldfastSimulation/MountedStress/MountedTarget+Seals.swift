@@ -19,12 +19,13 @@ extension MountedTarget {
       return answer(withPath(Self.attribute(name)) { fremovexattr(descriptors[slot], $0) })
     case .sealProcess(let slot, let name, let process, let spec):
       if processes[process] == 0 {
-        let child = holdfast_start_sleeper()
+        let child = holdfast_start_sleeper(lifeline[0])
         guard child > 0 else { return .failed(EAGAIN) }
         processes[process] = child
       }
       return setAttribute(
         descriptors[slot], name, Self.words(spec) + ["pid=\(processes[process])"], createOnly: spec.createOnly)
+    case .sealTimed(let slot, let name, let spec): return sealTimed(descriptors[slot], name, spec)
     case .endProcess(let process):
       if processes[process] != 0 {
         holdfast_end_process(processes[process])
@@ -74,6 +75,23 @@ extension MountedTarget {
     let value = Array((words == ["hard"] ? "1" : words.joined(separator: ",")).utf8)
     return answer(
       withPath(Self.attribute(name)) { fsetxattr(file, $0, value, value.count, createOnly ? Int32(XATTR_CREATE) : 0) })
+  }
+
+  /// One second: refusals while it stands, and gone soon after. ETIME when the one or the other fails.
+  private func sealTimed(_ file: Int32, _ name: Int, _ spec: SealSpec) -> Outcome {
+    let taken = setAttribute(file, name, Self.words(spec) + ["ttl=1"], createOnly: false)
+    guard taken.errno == 0 else { return taken }
+    var status = stat()
+    guard fstat(file, &status) == 0 else { return .failed(errno) }
+    let refused = ftruncate(file, status.st_size + 1)
+    guard refused != 0, errno == ETXTBSY else { return .failed(ETIME) }
+    for _ in 0..<400 {
+      if withPath(Self.attribute(name), { fgetxattr(file, $0, nil, 0) }) < 0 {
+        return errno == ENODATA ? .done() : .failed(errno)
+      }
+      usleep(10_000)
+    }
+    return .failed(ETIME)
   }
 
   // MARK: What stands, and the map

@@ -15,6 +15,8 @@ final class MountedTarget: StressTarget {
   var descriptors: [Int32] = Array(repeating: -1, count: ModelFilesystem.handleSlots)
   /// Processes that requests are bound to, by slot; 0 for none.
   var processes: [pid_t] = Array(repeating: 0, count: ModelFilesystem.processSlots)
+  /// A pipe whose reading end the processes wait on, so that they do not outlive this one.
+  private(set) var lifeline: [Int32] = [-1, -1]
   /// Inode to path, filled by `observe`.
   private var paths: [NodeID: [UInt8]] = [:]
 
@@ -23,6 +25,7 @@ final class MountedTarget: StressTarget {
     self.folder = Array(folder.utf8)
     results = TargetResults(capacity: maximumFileBytes + 65536)
     isHoldfast = false
+    guard pipe2(&lifeline, O_CLOEXEC) == 0 else { throw StressFailure(.environment, "pipe: \(errnoName(errno))") }
     guard mkdir(folder, 0o755) == 0 || errno == EEXIST else {
       throw StressFailure(.environment, "mkdir \(folder): \(errnoName(errno))")
     }
@@ -41,7 +44,10 @@ final class MountedTarget: StressTarget {
     return fgetxattr(file, "holdfast.seal_count", nil, 0) >= 0
   }
 
-  deinit { endProcesses() }
+  deinit {
+    endProcesses()
+    for end in lifeline { close(end) }
+  }
 
   /// Inode number of the folder, the root of the model.
   var root: NodeID { inode(folder) }
@@ -111,7 +117,7 @@ final class MountedTarget: StressTarget {
       .list, .status, .truncateName:
       return performName(operation, model)
     case .setMode, .setXattr, .getXattr, .removeXattr, .listXattrs: return performAttribute(operation)
-    case .seal, .unseal, .sealNamed, .unsealNamed, .sealProcess, .endProcess, .holderExit:
+    case .seal, .unseal, .sealNamed, .unsealNamed, .sealProcess, .sealTimed, .endProcess, .holderExit:
       return performSeal(operation, model)
     case .syncAll:
       let directory = withPath(folder) { holdfast_open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) }

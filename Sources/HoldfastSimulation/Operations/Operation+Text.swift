@@ -41,6 +41,7 @@ extension Operation: CustomStringConvertible {
     case .sealProcess(let handle, let name, let process, let spec):
       "seal-process h\(handle) \(name) \(process) \(spec)"
     case .endProcess(let process): "end-process \(process)"
+    case .sealTimed(let handle, let name, let spec): "seal-timed h\(handle) \(name) \(spec)"
     case .holderExit(let at, let spec, let killed): "holder-exit \(at) \(spec) \(killed ? 1 : 0)"
     case .housekeep: "housekeep"
     case .remount: "remount"
@@ -100,6 +101,7 @@ extension Operation: CustomStringConvertible {
     case "seal-named": .sealNamed(handle: w.handle(), user: w.number(), name: w.number(), w.spec())
     case "unseal-named": .unsealNamed(handle: w.handle(), user: w.number(), name: w.number())
     case "seal-process": .sealProcess(handle: w.handle(), name: w.number(), process: w.number(), w.spec())
+    case "seal-timed": .sealTimed(handle: w.handle(), name: w.number(), w.spec())
     case "end-process": .endProcess(process: w.number())
     case "holder-exit": .holderExit(w.place(), w.spec(), killed: w.flag())
     case "housekeep": .housekeep
@@ -117,7 +119,7 @@ extension Place: CustomStringConvertible {
 
 extension SealSpec: CustomStringConvertible {
   public var description: String {
-    "\(preparation.rawValue):\(persistent ? 1 : 0):\(createOnly ? 1 : 0):\(seconds)"
+    "\(preparation.rawValue):\(persistent ? 1 : 0):\(createOnly ? 1 : 0)"
   }
 }
 
@@ -157,12 +159,12 @@ private struct Words {
   }
 
   mutating func spec() -> SealSpec {
-    let parts = numbers(word(), separator: ":", count: 4)
+    let parts = numbers(word(), separator: ":", count: 3)
     guard let preparation = SealSpec.Preparation(rawValue: parts[0]) else {
       failed = true
       return SealSpec(.strict)
     }
-    return SealSpec(preparation, persistent: parts[1] != 0, createOnly: parts[2] != 0, seconds: parts[3])
+    return SealSpec(preparation, persistent: parts[1] != 0, createOnly: parts[2] != 0)
   }
 
   private mutating func numbers(_ text: Substring, separator: Character, count: Int) -> [Int] {

@@ -31,13 +31,10 @@ public struct SealSpec: Hashable, Sendable {
   public var preparation: Preparation
   public var persistent: Bool
   public var createOnly: Bool
-  /// Seconds to live, 0 for no limit.
-  public var seconds: Int
-  public init(_ preparation: Preparation, persistent: Bool = false, createOnly: Bool = false, seconds: Int = 0) {
+  public init(_ preparation: Preparation, persistent: Bool = false, createOnly: Bool = false) {
     self.preparation = preparation
     self.persistent = persistent
     self.createOnly = createOnly
-    self.seconds = seconds
   }
 }
 
@@ -83,6 +80,8 @@ public enum Operation: Equatable, Sendable {
   /// A request that lives with the process in `process`, started when the slot is empty.
   case sealProcess(handle: Int, name: Int, process: Int, SealSpec)
   case endProcess(process: Int)
+  /// A named request with a time to live: taken, tried against, and waited for until it is gone.
+  case sealTimed(handle: Int, name: Int, SealSpec)
   /// Another process opens the file, takes a handle seal, and exits or is killed.
   case holderExit(Place, SealSpec, killed: Bool)
   // The world

@@ -24,7 +24,7 @@ struct OperationGenerator {
     case create, open, close, makeDirectory, removeDirectory, unlink, rename, link, symlink, readSymlink, list, status
     case read, write, append, truncate, truncateName, allocate, copy, seek, sync, syncAll, mapRead, mapWrite
     case setMode, setXattr, getXattr, removeXattr, listXattrs
-    case seal, unseal, sealNamed, unsealNamed, sealProcess, endProcess, holderExit, housekeep
+    case seal, unseal, sealNamed, unsealNamed, sealProcess, endProcess, holderExit, sealTimed, housekeep
 
     func weight(_ profile: GeneratorProfile) -> Int {
       switch self {
@@ -40,6 +40,8 @@ struct OperationGenerator {
       case .mapRead, .mapWrite: profile.isMounted ? 40 : 0
       case .seal, .sealNamed: profile.seals ? 15 : 0
       case .unseal, .unsealNamed: profile.seals ? 20 : 0
+      // Its second is waited for.
+      case .sealTimed: profile.seals ? 1 : 0
       case .sealProcess, .endProcess, .holderExit: profile.seals ? (profile.isMounted ? 2 : 6) : 0
       }
     }
@@ -83,9 +85,9 @@ struct OperationGenerator {
     case .open: return .open(file(model), handle: freeHandle(model), access())
     case .close: return .close(handle: closingHandle(model))
     case .makeDirectory:
-      guard let slot = model.directories.firstIndex(of: nil) else { return .removeDirectory(place(model, .directory)) }
+      guard let slot = model.directories.firstIndex(of: nil) else { return makeRoom(model) }
       return .makeDirectory(newPlace(model), slot: slot)
-    case .removeDirectory: return .removeDirectory(place(model, .directory))
+    case .removeDirectory: return random.oneIn(3) ? .removeDirectory(place(model, .directory)) : makeRoom(model)
     case .unlink: return .unlink(random.oneIn(20) ? anyPlace(model) : file(model))
     case .rename:
       return .rename(existing(model), to: random.oneIn(2) ? existing(model) : newPlace(model), flags: random.below(3))
@@ -105,7 +107,8 @@ struct OperationGenerator {
     case .getXattr: return .getXattr(handle: openHandle(model), name: random.below(6))
     case .removeXattr: return .removeXattr(handle: openHandle(model), name: random.below(6))
     case .listXattrs: return .listXattrs(handle: openHandle(model))
-    case .seal, .unseal, .sealNamed, .unsealNamed, .sealProcess, .endProcess, .holderExit: return makeSeal(kind, model)
+    case .seal, .unseal, .sealNamed, .unsealNamed, .sealProcess, .sealTimed, .endProcess, .holderExit:
+      return makeSeal(kind, model)
     default: return makeContent(kind, model)
     }
   }
@@ -178,6 +181,10 @@ struct OperationGenerator {
     case .sealProcess:
       return .sealProcess(handle: slot, name: name, process: random.below(ModelFilesystem.processSlots), spec)
     case .endProcess: return .endProcess(process: random.below(ModelFilesystem.processSlots))
+    case .sealTimed:
+      // Weights are whole numbers, and this one is to be rare where the clock is real.
+      guard !profile.isMounted || random.oneIn(5) else { return .endProcess(process: 0) }
+      return .sealTimed(handle: slot, name: name, SealSpec(random.oneIn(2) ? .strict : .asIs))
     default:
       spec.preparation = random.oneIn(2) ? .strict : .asIs
       spec.createOnly = false
@@ -187,6 +194,20 @@ struct OperationGenerator {
 }
 
 extension OperationGenerator {
+  /// Removes the directory with the fewest names, or one of its names: else directories only ever fill.
+  private mutating func makeRoom(_ model: ModelFilesystem) -> Operation {
+    var fewest: (slot: Int, id: NodeID, names: [Int])?
+    for (slot, id) in model.directories.enumerated() where slot > 0 {
+      guard let id, let entries = model.node(id)?.entries, entries.count < fewest?.names.count ?? .max else { continue }
+      fewest = (slot, id, entries.keys.sorted())
+    }
+    guard let (slot, id, names) = fewest else { return .removeDirectory(anyPlace(model)) }
+    guard !names.isEmpty else { return .removeDirectory(model.place(of: id) ?? anyPlace(model)) }
+    let at = Place(slot, random.pick(names))
+    guard case .found(let child) = model.lookup(at), model.node(child)?.kind == .directory else { return .unlink(at) }
+    return .removeDirectory(at)
+  }
+
   /// What releases a request of some sealed file, or brings a handle to do it with.
   private mutating func makeRelease(_ model: ModelFilesystem) -> Operation? {
     let id = random.pick(model.seals.keys.sorted())

@@ -85,6 +85,7 @@ extension Operation {
     case .unsealNamed: "unseal-named"
     case .sealProcess: "seal-process"
     case .endProcess: "end-process"
+    case .sealTimed: "seal-timed"
     case .holderExit: "holder-exit"
     case .housekeep: "housekeep"
     case .remount: "remount"
@@ -108,15 +109,20 @@ extension Operation {
 
   var takesSeal: Bool {
     switch self {
-    case .seal, .sealNamed, .sealProcess, .holderExit: true
+    case .seal, .sealNamed, .sealProcess, .sealTimed, .holderExit: true
     default: false
     }
+  }
+
+  /// A grant is taken back while its holder lives.
+  var withdrawsGrants: Bool {
+    if case .sealTimed = self { true } else { false }
   }
 
   /// Requests may have come or gone.
   var concernsSeals: Bool {
     switch self {
-    case .seal, .sealNamed, .sealProcess, .holderExit, .unseal, .unsealNamed, .endProcess, .close: true
+    case .seal, .sealNamed, .sealProcess, .sealTimed, .holderExit, .unseal, .unsealNamed, .endProcess, .close: true
     default: false
     }
   }
@@ -129,7 +135,7 @@ extension Operation {
       .mapRead(let slot, _, _), .mapWrite(let slot, _, _, _), .setMode(let slot, _), .setXattr(let slot, _, _, _, _),
       .getXattr(let slot, _), .removeXattr(let slot, _), .listXattrs(let slot), .seal(let slot, _, _),
       .unseal(let slot, _), .sealNamed(let slot, _, _, _), .unsealNamed(let slot, _, _),
-      .sealProcess(let slot, _, _, _), .copy(_, _, let slot, _, _):
+      .sealProcess(let slot, _, _, _), .sealTimed(let slot, _, _), .copy(_, _, let slot, _, _):
       slot
     default: nil
     }

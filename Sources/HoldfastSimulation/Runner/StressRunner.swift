@@ -65,7 +65,7 @@ final class StressRunner<Target: StressTarget> {
     let wasSealed = model.seals
     model.commit(operation, outcome)
     model.endOperation()
-    try checkSealedMaps(stillSealed: wasSealed)
+    try checkSealedMaps(operation, before: wasSealed)
     if operation.concernsSeals { try checkSeals(operation, outcome, before: wasSealed) }
   }
 
@@ -104,7 +104,9 @@ final class StressRunner<Target: StressTarget> {
   // MARK: Seals
 
   /// Rule: while a file is sealed its map does not change. Held for those sealed before and after.
-  private func checkSealedMaps(stillSealed before: [NodeID: [ModelSeal]]) throws(StressFailure) {
+  private func checkSealedMaps(
+    _ operation: Operation, before: [NodeID: [ModelSeal]]
+  ) throws(StressFailure) {
     if before.isEmpty && model.seals.isEmpty {
       if !sealedMaps.isEmpty { sealedMaps.removeAll() }
       return
@@ -112,10 +114,11 @@ final class StressRunner<Target: StressTarget> {
     for id in model.seals.keys {
       guard let map = target.map(of: id, model) else { continue }
       if before[id] != nil, let granted = sealedMaps[id] {
-        guard map == granted else { throw Self.mapChanged(id, granted, map) }
-      } else {
-        sealedMaps[id] = map
+        // A grant that is withdrawn moves the generation on, and only that.
+        let isSame = operation.withdrawsGrants ? map.extents == granted.extents : map == granted
+        guard isSame else { throw Self.mapChanged(id, granted, map) }
       }
+      sealedMaps[id] = map
     }
     for id in before.keys where model.seals[id] == nil { sealedMaps[id] = nil }
   }
@@ -150,7 +153,8 @@ final class StressRunner<Target: StressTarget> {
   private func checkCount(_ id: NodeID) throws(StressFailure) {
     let expected = model.seals[id]?.count ?? 0
     if let found = target.sealCount(of: id, expecting: expected, model), found != expected {
-      throw StressFailure(.seal, "inode \(id) has \(found) requests, expected \(expected)")
+      let standing = (model.seals[id] ?? []).map { "\($0.holder) name \($0.name)" }.joined(separator: ", ")
+      throw StressFailure(.seal, "inode \(id) has \(found) requests, expected \(expected): \(standing)")
     }
   }
 
