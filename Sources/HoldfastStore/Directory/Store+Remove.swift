@@ -64,7 +64,8 @@ extension Store {
     _ name: UnsafeRawBufferPointer, in parent: InodeNumber, to newName: UnsafeRawBufferPointer,
     in newParent: InodeNumber, flags: RenameFlags, by caller: Credentials = .daemon
   ) throws(FSError) {
-    guard flags.isSubset(of: [.noReplace, .exchange, .whiteout]), !flags.contains(.exchange) || flags == .exchange else {
+    guard flags.isSubset(of: [.noReplace, .exchange, .whiteout]), !flags.contains(.exchange) || flags == .exchange
+    else {
       throw .invalid(.argument)
     }
     try checkName(newName)
