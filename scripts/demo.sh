@@ -46,7 +46,7 @@ file=$mount/data
 dd if=/dev/urandom of="$file" bs=1M count=4 status=none
 before=$(sha256sum <"$file")
 show setfattr -n holdfast.seal -v 1 "$file"
-[ "$(getfattr --only-values -n holdfast.iomap_immutable "$file")" = 1 ] || fail "the file is not sealed"
+[ "$(getfattr --absolute-names --only-values -n holdfast.iomap_immutable "$file")" = 1 ] || fail "the file is not sealed"
 map=$("$holdfast" map "$file")
 
 say "a truncate is refused"

@@ -18,14 +18,19 @@ done
 
 # Release: the tests run the real engine for millions of operations.
 say "building the command and the tests"
-swift build -c release --build-tests
+# The tests look inside the modules, hence -enable-testing, and a folder of their own so that the command built for
+# installing stays as it is.
+build="-c release -Xswiftc -enable-testing --scratch-path .build-tests"
+# shellcheck disable=SC2086
+swift build $build --build-tests
 
 say "testing"
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 trap 'exit 1' INT TERM HUP
 status=0
-swift test -c release --skip-build --xunit-output "$results/tests.xml" || status=1
+# shellcheck disable=SC2086
+swift test $build --skip-build --xunit-output "$results/tests.xml" || status=1
 report=$results/tests-swift-testing.xml
 
 # The number in an attribute of the report's head; 0 when the run did not get to write one.

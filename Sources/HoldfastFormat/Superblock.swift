@@ -176,6 +176,9 @@ public struct Superblock: Equatable, Sendable {
       && rootLevel <= TreeNode.maximumLevel
       && journalPosition < journalBlocks && journalSequence >= 1
       && chunkMap >= dataStart && chunkMap < totalBlocks && chunkMapBlocks <= totalBlocks
+      && generation < 1 << 62 && root.generation <= generation && journalSequence < 1 << 62 && mountCount < 1 << 62
+      && freeBlocks <= totalBlocks && quarantinedBlocks <= totalBlocks - freeBlocks
+      && inodeCount <= Key.maximumObject
       && nextInode >= RootDirectory.firstOrdinaryInode && nextInode <= Key.maximumObject
   }
 }

@@ -28,7 +28,12 @@ extension MountSession {
       throw .invalid(.argument)
     }
     // Fixed when the image was opened.
-    guard changed.direct == options.direct else { throw .invalid(.argument) }
+    guard changed.direct == options.direct, changed.cacheBytes == options.cacheBytes else { throw .unsupported }
+    if changed.readOnly {
+      if !options.readOnly { try store.syncAll() }
+    } else if store.isReadOnly {
+      throw .readOnly
+    }
     let engine = changed.storeOptions
     store.setOptions(
       accessTime: engine.accessTime, commitSeconds: engine.commitSeconds, onError: engine.onError, seals: engine.seals)

@@ -17,7 +17,8 @@ extension MountSession {
     guard argument.flags & ~UInt32(known) == 0, argument.reserved == 0, argument.offset == 0, argument.length == 0
     else { throw .invalid(.argument) }
     let specification = try SealSpecification(argument)
-    let isNamed = argument.has(HOLDFAST_SEAL_NAMED) || specification.pid != nil || specification.isPersistent
+    let isNamed = argument.has(HOLDFAST_SEAL_NAMED) || specification.pid != nil
+    guard isNamed || !specification.isPersistent else { throw .invalid(.sealSpecification) }
     do throws(FSError) {
       let grant = try takeSeal(
         specification, name: try argument.requestName(), handle: isNamed ? nil : call.handle,
@@ -59,6 +60,7 @@ extension MountSession {
 
   func layout(_ call: ControlCall) throws(FSError) -> ControlAnswer {
     _ = try call.argument(holdfast_layout.self)
+    if store.seals.isStale(call.handle) { throw .stale }
     throw .unsupported
   }
 
@@ -77,6 +79,7 @@ extension MountSession {
   /// Nothing can be recalled before breakable requests exist.
   func recallStatus(_ call: ControlCall) throws(FSError) -> ControlAnswer {
     var argument = try call.argument(holdfast_recall_status.self)
+    if store.seals.isStale(call.handle) { throw .stale }
     argument.recalled = 0
     argument.remaining_ms = 0
     return ControlAnswer(argument)

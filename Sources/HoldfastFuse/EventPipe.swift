@@ -67,8 +67,10 @@ struct SignalWatch {
     signal(SIGPIPE, SIG_IGN)
   }
 
+  /// From now on the signals do nothing: what is left are the last writes, and a second Ctrl-C or a service manager's
+  /// SIGTERM is not to cut them short.
   func end() {
-    for signal in Self.signals { Self.set(signal, SIG_DFL) }
+    for signal in Self.signals { Self.set(signal, SIG_IGN) }
     Self.descriptor = -1
   }
 

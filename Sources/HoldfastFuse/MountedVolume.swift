@@ -41,6 +41,8 @@ public enum MountedVolume {
       let log = SessionLog(logger)
       let session = MountSession(store: store, image: image, mountPoint: mountPoint, options: options, log: log)
       defer { session.processWatcher.stop() }
+      store.onFailure = { logger.critical("the volume takes no more changes: \($0)") }
+      defer { store.onFailure = nil }
       let events = EventPipe()
       let signals = SignalWatch(events)
       defer { signals.end() }

@@ -27,6 +27,7 @@ extension MountSession {
     store.seals.refusals.write(to: &json)
     json.member("seals", store.seals.totalCount)
     json.member("open_handles", handles.count)
+    store.statistics.write(to: &json)
     json.key("usage")
     store.usage.write(to: &json)
     json.endObject()
@@ -44,12 +45,32 @@ extension MountSession {
     json.member("label", superblock.label)
     json.member("uuid", superblock.id.description)
     json.member("options", options.list)
-    json.member("read_only", options.readOnly)
+    json.member("read_only", options.readOnly || store.isReadOnly)
     json.key("usage")
     store.usage.write(to: &json)
     json.member("seals", store.seals.totalCount)
     json.endObject()
     return json.finish()
+  }
+}
+
+extension VolumeStatistics {
+  /// The members `cache`, `journal` and `checkpoint` of an object that is open.
+  fileprivate func write(to json: inout JSONWriter) {
+    json.key("cache")
+    json.beginObject()
+    json.member("bytes", cacheBytes)
+    json.member("limit_bytes", cacheLimitBytes)
+    json.member("hits", cacheHits)
+    json.member("misses", cacheMisses)
+    json.member("dirty_nodes", dirtyNodes)
+    json.endObject()
+    json.key("journal")
+    json.beginObject()
+    json.member("used_blocks", journalUsedBlocks)
+    json.member("blocks", journalBlocks)
+    json.endObject()
+    json.member("checkpoint", checkpoint)
   }
 }
 

@@ -71,7 +71,8 @@ public final class Store: @unchecked Sendable {
   public var onFailure: (@Sendable (FSError) -> Void)?
 
   init(
-    device: BlockDevice, options: StoreOptions, volume: Superblock, tree: Tree, chunks: MetadataChunks, journal: Journal,
+    device: BlockDevice, options: StoreOptions, volume: Superblock, tree: Tree, chunks: MetadataChunks,
+    journal: Journal,
     seals: SealTable
   ) {
     self.device = device
@@ -90,11 +91,11 @@ public final class Store: @unchecked Sendable {
 
   public var usage: VolumeUsage {
     treeLock.withLock {
-      let reclaimable = volume.freeBlocks + releaseQueue.blocks
+      let reclaimable = volume.freeBlocks &+ releaseQueue.blocks
       return VolumeUsage(
         totalBlocks: volume.totalBlocks,
         freeBlocks: reclaimable > metadataReserve ? reclaimable - metadataReserve : 0,
-        quarantinedBlocks: volume.quarantinedBlocks - releaseQueue.blocks,
+        quarantinedBlocks: volume.quarantinedBlocks &- releaseQueue.blocks,
         inodes: volume.inodeCount)
     }
   }

@@ -86,7 +86,8 @@ struct Stress: ParsableCommand {
     let outcome: StressOutcome
     if let replay {
       let log = try Self.readLog(replay)
-      outcome = deviceSim
+      outcome =
+        deviceSim
         ? replayDeviceStress(log, options: options)
         : replayMountedStress(log, directory: directory!, options: options)
     } else {

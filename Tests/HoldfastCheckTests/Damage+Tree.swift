@@ -38,8 +38,8 @@ extension Damage {
       return [.nodeInvalid(block: device.leaves[0])]
     },
     .blocks("stale leaf") { device in
-      device.edit(device.leaves[2]) { $0.put(UInt64(6), 40) }
-      return [.nodeGeneration(block: device.leaves[2], expected: 7, found: 6)]
+      device.edit(device.leaves[2]) { $0.put(UInt64(3), 40) }
+      return [.nodeGeneration(block: device.leaves[2], expected: 4, found: 3)]
     },
     .blocks("leaf of a checkpoint to come") { device in
       device.edit(device.leaves[0]) { $0.put(UInt64(8), 40) }

@@ -41,15 +41,6 @@ struct Seeded: RandomNumberGenerator {
     return checker.run()
   }
 
-  private func journaled() -> ImageBuilder {
-    var image = Sample.image()
-    let some = image.records.sorted { $0.key < $1.key }
-    image.journal = stride(from: 0, to: some.count, by: 7).map { index in
-      [.init(key: some[index].key, value: index % 2 == 0 ? some[index].value : nil)]
-    }
-    return image
-  }
-
   @Test func oneFlippedBitIsAlwaysSeen() {
     print("fuzz seed \(seed)")
     var random = Seeded(seed)
@@ -65,67 +56,25 @@ struct Seeded: RandomNumberGenerator {
     }
   }
 
-  /// Fields overwritten, blocks exchanged, checksums right again.
   @Test func rightChecksumsOverWrongBytes() {
     print("fuzz seed \(seed)")
     var random = Seeded(seed)
-    let device = journaled().build()
-    let ring = [1022, 1023, 0, 1].map { Geometry.journalStart + $0 }
-    let blocks = Geometry.superblocks + device.chain + device.leaves + device.internals + ring
+    let device = HostileImages.journaled().build()
     let whole = device.copy()
     for _ in 0..<runs {
-      for _ in 0...random.next() % 3 {
-        let block = blocks.randomElement(using: &random)!
-        device.edit(block) { p in
-          let at = Int(random.next() % UInt64(Block.size - 8))
-          switch random.next() % 5 {
-          case 0: p.put(UInt8(truncatingIfNeeded: random.edge()), at)
-          case 1: p.put(UInt16(truncatingIfNeeded: random.edge()), at & ~1)
-          case 2: p.put(random.edge(), 48 + Int(random.next() % 26) * 8)
-          case 3: p.put(random.edge(), at & ~3)
-          default:
-            let other = blocks.randomElement(using: &random)!
-            p.copyMemory(from: whole.block(other), byteCount: Block.size)
-            if random.next() % 2 == 0 { p.put(block, 32) }
-          }
-        }
-      }
+      let touched = HostileImages.damageBlocks(of: device, ring: [1022, 1023, 0, 1], whole, &random)
       _ = check(device)
-      for block in blocks { device.block(block).copyMemory(from: whole.block(block), byteCount: Block.size) }
+      for block in touched { device.block(block).copyMemory(from: whole.block(block), byteCount: Block.size) }
     }
   }
 
-  /// Records changed in any byte of key and value, in tree and journal, on disk as a sound engine would.
   @Test func soundBlocksWithWrongRecords() {
     print("fuzz seed \(seed)")
     var random = Seeded(seed)
-    let base = journaled()
-    let keys = base.records.keys.sorted()
+    let base = HostileImages.journaled()
     for _ in 0..<runs {
       var image = base
-      for _ in 0...random.next() % 6 {
-        let key = keys.randomElement(using: &random)!
-        guard var value = image.records[key] else { continue }
-        var changed = key
-        switch random.next() % 6 {
-        case 0: changed.low = random.edge()
-        case 1: changed.high = random.edge()
-        case 2: changed.low ^= 1 << (random.next() % 64)
-        case 3: value.removeLast(Int(random.next() % UInt64(value.count + 1)))
-        case 4: value.append(contentsOf: [UInt8](repeating: 0xff, count: Int(random.next() % 20)))
-        default:
-          for (offset, byte) in withUnsafeBytes(of: random.edge().littleEndian, { Array($0) }).enumerated() {
-            let at = Int(random.next() % 16) * 8 + offset
-            if at < value.count { value[at] = byte }
-          }
-        }
-        if random.next() % 4 == 0 {
-          image.journal.append([.init(key: key, value: nil), .init(key: changed, value: value)])
-        } else {
-          if changed != key { image.records[key] = nil }
-          image.records[changed] = value
-        }
-      }
+      HostileImages.damageRecords(of: &image, &random)
       _ = check(image.build())
     }
   }

@@ -89,7 +89,8 @@ extension ImageBuilder {
   private func writeLeaf(_ records: [Mutation], _ device: MemoryDevice, _ address: BlockNumber) -> NodeReference {
     let node = device.block(address)
     BlockHeader.write(
-      to: node, type: .node, level: 0, count: UInt32(records.count), id: id, address: address, generation: generation)
+      to: node, type: .node, level: 0, count: UInt32(records.count), id: id, address: address,
+      generation: nodeGeneration)
     var heap = Block.size
     for (index, record) in records.enumerated() {
       let value = record.value ?? []
@@ -103,7 +104,7 @@ extension ImageBuilder {
     }
     node.put(UInt16(heap), 48)
     BlockHeader.seal(node)
-    return NodeReference(block: address, generation: generation)
+    return NodeReference(block: address, generation: nodeGeneration)
   }
 
   private func writeInternal(
@@ -112,7 +113,7 @@ extension ImageBuilder {
     let node = device.block(address)
     BlockHeader.write(
       to: node, type: .node, level: UInt16(level), count: UInt32(children.count), id: id, address: address,
-      generation: generation)
+      generation: nodeGeneration)
     for (index, child) in children.enumerated() {
       let at = TreeNode.headerBytes + index * TreeNode.entryBytes
       node.put(child.key.high, at)
@@ -121,7 +122,7 @@ extension ImageBuilder {
       node.put(child.reference.generation, at + 24)
     }
     BlockHeader.seal(node)
-    return NodeReference(block: address, generation: generation)
+    return NodeReference(block: address, generation: nodeGeneration)
   }
 
   private func layChunkMap(_ device: MemoryDevice, used: UInt64) {

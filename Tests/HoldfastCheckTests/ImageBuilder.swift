@@ -15,6 +15,8 @@ struct ImageBuilder {
   var journalBlocks: UInt64 = 1024
   var seed: UInt64 = 0x5eed
   var generation: UInt64 = 7
+  /// Of all nodes: an older checkpoint wrote them.
+  var nodeGeneration: UInt64 = 4
   var state: Superblock.State = []
   var nextInode: InodeNumber = 100
   var journalSequence: UInt64 = 5

@@ -143,7 +143,10 @@ import Testing
       { ($0.journalBlocks, $0.dataStart) = (0xf_ffff, 0x10_0100) },
       { $0.root.block = $0.dataStart - 1 }, { $0.root.block = $0.totalBlocks }, { $0.rootLevel = 13 },
       { $0.journalPosition = $0.journalBlocks }, { $0.journalSequence = 0 }, { $0.chunkMap = 0 },
-      { $0.chunkMap = .max }, { $0.chunkMapBlocks = .max }, { $0.nextInode = 15 }, { $0.nextInode = 1 << 56 },
+      { $0.chunkMap = .max }, { $0.chunkMapBlocks = .max }, { $0.generation = 1 << 62 }, { $0.root.generation = 0x42 },
+      { $0.journalSequence = 1 << 62 }, { $0.mountCount = .max }, { $0.freeBlocks = 0x10_0001 },
+      { ($0.freeBlocks, $0.quarantinedBlocks) = (0x10_0000, 1) }, { $0.quarantinedBlocks = .max },
+      { $0.inodeCount = .max }, { $0.nextInode = 15 }, { $0.nextInode = 1 << 56 },
     ]
     for (index, edit) in edits.enumerated() {
       var superblock = Self.superblock(id)

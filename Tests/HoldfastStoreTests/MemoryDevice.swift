@@ -23,7 +23,8 @@ final class MemoryDevice: BlockDevice, @unchecked Sendable {
   override func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(FSError) {
     if refusesWrites { throw .device(operation: .write, byteOffset: offset, errno: 5) }
     bytesWritten.add(bytes.count, ordering: .relaxed)
-    UnsafeMutableRawBufferPointer(rebasing: memory.bytes[Int(offset)..<Int(offset) + bytes.count]).copyMemory(from: bytes)
+    UnsafeMutableRawBufferPointer(rebasing: memory.bytes[Int(offset)..<Int(offset) + bytes.count]).copyMemory(
+      from: bytes)
   }
 
   override func barrier() throws(FSError) { barriers.add(1, ordering: .relaxed) }

@@ -13,7 +13,8 @@ struct Volume {
 
   init(mebibytes: Int = 64) throws {
     device = MemoryDevice(mebibytes: mebibytes)
-    try Store.format(device, options: FormatOptions(id: FilesystemID(high: 1, low: 2), hashSeed: 7, uid: 1000, gid: 1000))
+    try Store.format(
+      device, options: FormatOptions(id: FilesystemID(high: 1, low: 2), hashSeed: 7, uid: 1000, gid: 1000))
     store = try Store(mounting: device, options: Volume.options)
   }
 
@@ -44,7 +45,9 @@ struct Volume {
     try bytes(name) { try store.lookup($0, in: parent).inode }
   }
 
-  func unlink(_ name: String, in parent: InodeNumber = root) throws { try bytes(name) { try store.unlink($0, in: parent) } }
+  func unlink(_ name: String, in parent: InodeNumber = root) throws {
+    try bytes(name) { try store.unlink($0, in: parent) }
+  }
 
   func rename(_ name: String, to newName: String, flags: RenameFlags = []) throws {
     try bytes(name) { old in

@@ -76,7 +76,9 @@ extension SimulatedDevice {
     memcpy(image + Int(write.offset), source.newBytes(write), write.count)
   }
 
-  private func tear(_ write: Unsynced, from source: SimulatedDevice, survivors percent: Int, _ random: inout SeededRandom) {
+  private func tear(
+    _ write: Unsynced, from source: SimulatedDevice, survivors percent: Int, _ random: inout SeededRandom
+  ) {
     let end = write.offset + UInt64(write.count)
     var at = write.offset
     while at < end {

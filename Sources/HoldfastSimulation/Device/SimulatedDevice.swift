@@ -71,7 +71,9 @@ public final class SimulatedDevice: BlockDevice, @unchecked Sendable {
     statistics.bytesRead += UInt64(buffer.count)
     memcpy(base, image + Int(offset), buffer.count)
     if !faults.isQuiet, let bit = faults.flippedBit(offset: offset, count: buffer.count) {
-      base.storeBytes(of: base.load(fromByteOffset: bit >> 3, as: UInt8.self) ^ (1 << (bit & 7)), toByteOffset: bit >> 3, as: UInt8.self)
+      base.storeBytes(
+        of: base.load(fromByteOffset: bit >> 3, as: UInt8.self) ^ (1 << (bit & 7)), toByteOffset: bit >> 3,
+        as: UInt8.self)
     }
   }
 

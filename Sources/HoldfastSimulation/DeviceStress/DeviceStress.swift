@@ -27,7 +27,8 @@ public func replayDeviceStress(_ log: OperationLog, options: StressOptions = Str
   return outcome
 }
 
-private func replay(_ operations: [Operation], _ options: StressOptions, _ counts: inout StressCounts) -> StressFailure? {
+private func replay(_ operations: [Operation], _ options: StressOptions, _ counts: inout StressCounts) -> StressFailure?
+{
   runDevice(options, job: 0, counts: &counts) { index, _ in
     index < operations.count ? { _ in operations[index] } : nil
   }

@@ -64,7 +64,8 @@ extension StoreTarget {
     let report = checker.run()
     guard report.isSound else {
       throw StressFailure(
-        .check, "\(occasion): \(report.outcome), \(report.issueCount) issues: "
+        .check,
+        "\(occasion): \(report.outcome), \(report.issueCount) issues: "
           + report.issues.prefix(5).map { "\($0.message)" }.joined(separator: "; "))
     }
     if expectingClean && report.wasUnclean { throw StressFailure(.check, "\(occasion): the volume is not clean") }

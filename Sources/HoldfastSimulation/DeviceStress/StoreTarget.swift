@@ -1,6 +1,7 @@
 /// The store itself under stress, over a simulated device, without FUSE and without threads. What the FUSE layer
 /// does around the store (references, handles) is done here.
 
+import Glibc
 import HoldfastBase
 import HoldfastDevice
 import HoldfastFormat
@@ -41,7 +42,8 @@ final class StoreTarget: StressTarget {
     self.options = options
     let mixed = SeededRandom.mix(seed)
     let format = FormatOptions(
-      label: "stress", id: FilesystemID(high: mixed, low: seed), hashSeed: mixed, now: Timestamp(seconds: 1, nanoseconds: 0))
+      label: "stress", id: FilesystemID(high: mixed, low: seed), hashSeed: mixed,
+      now: Timestamp(seconds: 1, nanoseconds: 0))
     do throws(FSError) {
       try Store.format(device, options: format)
       store = try Store(mounting: device, options: options)
@@ -68,7 +70,7 @@ final class StoreTarget: StressTarget {
 
   /// A full volume says so before anything changed; so does one whose free space cannot be had for metadata.
   func tolerates(_ operation: Operation, _ outcome: Outcome, _ model: ModelFilesystem) -> Bool {
-    outcome.errno == 28 /* ENOSPC */ && store.usage.freeBlocks < store.usage.totalBlocks / 16
+    outcome.errno == ENOSPC && store.usage.freeBlocks < store.usage.totalBlocks / 16
   }
 
   private func attempt(_ operation: Operation, _ model: ModelFilesystem) throws(FSError) -> Outcome {

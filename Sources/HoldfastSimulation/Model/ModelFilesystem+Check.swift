@@ -30,7 +30,8 @@ extension ModelFilesystem {
       return checkXattrNames(handle.node, node, results.bytes)
     case .readSymlink(let at):
       guard case .found(let id) = lookup(at), let target = metadata.nodes[id]?.target else { return nil }
-      return ValueDigest(results.bytes) == target ? nil : StressFailure(.metadata, "inode \(id): another symlink target")
+      return ValueDigest(results.bytes) == target
+        ? nil : StressFailure(.metadata, "inode \(id): another symlink target")
     default: return nil
     }
   }
@@ -57,13 +58,17 @@ extension ModelFilesystem {
     }
     let mustBeZero = hole ? result..<min(result + 1, content.count) : offset..<result
     if let byte = content.bytes(mustBeZero).firstIndex(where: { $0 != 0 }) {
-      return StressFailure(.metadata, "inode \(id): lseek claims a hole at \(mustBeZero.lowerBound), but byte \(mustBeZero.lowerBound + byte) is data")
+      return StressFailure(
+        .metadata,
+        "inode \(id): lseek claims a hole at \(mustBeZero.lowerBound), but byte \(mustBeZero.lowerBound + byte) is data"
+      )
     }
     return nil
   }
 
   private func checkXattrNames(_ id: NodeID, _ node: ModelNode, _ list: UnsafeRawBufferPointer) -> StressFailure? {
-    let names = Set(list.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }.filter { $0.hasPrefix("user.") })
+    let names = Set(
+      list.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }.filter { $0.hasPrefix("user.") })
     let expected = Set(node.xattrs.keys.map { String(decoding: Names.xattr($0), as: UTF8.self) })
     return names == expected
       ? nil : StressFailure(.metadata, "inode \(id): attributes \(names.sorted()), expected \(expected.sorted())")

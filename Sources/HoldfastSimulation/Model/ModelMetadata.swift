@@ -108,7 +108,8 @@ extension ModelNode {
       return "name \(name) (inode \(node)) should not exist"
     }
     for (name, value) in xattrs where observed.xattrs[name] != value {
-      return "attribute \(name) of \(value.count) bytes is \(observed.xattrs[name].map { "\($0.count) other bytes" } ?? "missing")"
+      return
+        "attribute \(name) of \(value.count) bytes is \(observed.xattrs[name].map { "\($0.count) other bytes" } ?? "missing")"
     }
     for name in observed.xattrs.keys where xattrs[name] == nil { return "attribute \(name) should not exist" }
     return target == observed.target ? nil : "another symlink target"

@@ -22,7 +22,9 @@ extension MountedTarget {
       return made == 0 ? .done(inode(path)) : answer(made)
     case .symlink(let at, let length, let tag):
       let path = path(at, model)
-      let made = withPath(Names.symlinkTarget(length: length, tag: tag)) { target in withPath(path) { symlink(target, $0) } }
+      let made = withPath(Names.symlinkTarget(length: length, tag: tag)) { target in
+        withPath(path) { symlink(target, $0) }
+      }
       return made == 0 ? .done(inode(path)) : answer(made)
     case .removeDirectory(let at): return answer(withPath(path(at, model)) { rmdir($0) })
     case .unlink(let at): return answer(withPath(path(at, model)) { unlink($0) })
@@ -122,8 +124,10 @@ extension MountedTarget {
       return answer(
         Int(
           hole
-            ? holdfast_seek_hole(descriptors[slot], Int64(offset)) : holdfast_seek_data(descriptors[slot], Int64(offset))))
-    case .sync(let slot, let dataOnly): return answer(dataOnly ? fdatasync(descriptors[slot]) : fsync(descriptors[slot]))
+            ? holdfast_seek_hole(descriptors[slot], Int64(offset))
+            : holdfast_seek_data(descriptors[slot], Int64(offset))))
+    case .sync(let slot, let dataOnly):
+      return answer(dataOnly ? fdatasync(descriptors[slot]) : fsync(descriptors[slot]))
     case .mapRead(let slot, let offset, let length): return mapRead(descriptors[slot], offset, length)
     case .mapWrite(let slot, let offset, let length, _): return mapWrite(descriptors[slot], offset, length)
     default: return .failed(ENOSYS)
@@ -174,7 +178,8 @@ extension MountedTarget {
         })
       results.count = Int(outcome.value)
       return outcome
-    case .removeXattr(let slot, let name): return answer(withPath(Names.xattr(name)) { fremovexattr(descriptors[slot], $0) })
+    case .removeXattr(let slot, let name):
+      return answer(withPath(Names.xattr(name)) { fremovexattr(descriptors[slot], $0) })
     case .listXattrs(let slot):
       let outcome = answer(
         flistxattr(

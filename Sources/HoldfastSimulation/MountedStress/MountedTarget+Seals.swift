@@ -73,7 +73,7 @@ extension MountedTarget {
     // The short spelling of a plain request is tried, too.
     let value = Array((words == ["hard"] ? "1" : words.joined(separator: ",")).utf8)
     return answer(
-      withPath(Self.attribute(name)) { fsetxattr(file, $0, value, value.count, createOnly ? 1 /* XATTR_CREATE */ : 0) })
+      withPath(Self.attribute(name)) { fsetxattr(file, $0, value, value.count, createOnly ? Int32(XATTR_CREATE) : 0) })
   }
 
   // MARK: What stands, and the map

@@ -15,10 +15,12 @@ enum Threads {
     for index in 0..<count {
       var thread = pthread_t()
       let work = Unmanaged.passRetained(Work { body(index) })
-      let status = pthread_create(&thread, nil, { context in
-        Unmanaged<Work>.fromOpaque(context!).takeRetainedValue().body()
-        return nil
-      }, work.toOpaque())
+      let status = pthread_create(
+        &thread, nil,
+        { context in
+          Unmanaged<Work>.fromOpaque(context!).takeRetainedValue().body()
+          return nil
+        }, work.toOpaque())
       precondition(status == 0, "pthread_create: \(status)")
       threads.append(thread)
     }

@@ -83,7 +83,8 @@ struct OperationGenerator {
       return .makeDirectory(newPlace(model), slot: slot)
     case .removeDirectory: return .removeDirectory(place(model, .directory))
     case .unlink: return .unlink(random.oneIn(20) ? anyPlace(model) : file(model))
-    case .rename: return .rename(existing(model), to: random.oneIn(2) ? existing(model) : newPlace(model), flags: random.below(3))
+    case .rename:
+      return .rename(existing(model), to: random.oneIn(2) ? existing(model) : newPlace(model), flags: random.below(3))
     case .link: return .link(existing(model), to: newPlace(model))
     case .symlink: return .symlink(newPlace(model), length: random.pick([1, 20, 59, 60, 200, 4095]), tag: tag())
     case .readSymlink: return .readSymlink(place(model, .symlink))
@@ -95,7 +96,8 @@ struct OperationGenerator {
     case .setXattr:
       let length = random.oneIn(5) ? random.below(profile.maximumXattrBytes + 1) : random.below(60)
       return .setXattr(
-        handle: openHandle(model), name: random.below(6), length: length, tag: tag(), mode: random.oneIn(3) ? random.below(3) : 0)
+        handle: openHandle(model), name: random.below(6), length: length, tag: tag(),
+        mode: random.oneIn(3) ? random.below(3) : 0)
     case .getXattr: return .getXattr(handle: openHandle(model), name: random.below(6))
     case .removeXattr: return .removeXattr(handle: openHandle(model), name: random.below(6))
     case .listXattrs: return .listXattrs(handle: openHandle(model))
@@ -112,30 +114,36 @@ struct OperationGenerator {
     switch kind {
     case .read, .mapRead:
       let (offset, length) = range(within: size + 5000, direct: isDirect && kind == .read)
-      return kind == .read ? .read(handle: slot, offset: offset, length: length) : .mapRead(handle: slot, offset: offset, length: length)
+      return kind == .read
+        ? .read(handle: slot, offset: offset, length: length) : .mapRead(handle: slot, offset: offset, length: length)
     case .write:
       let (offset, length) = range(near: size, direct: isDirect)
       return handle?.access.contains(.append) == true
-        ? .append(handle: slot, length: min(length, room(size)), tag: tag()) : .write(handle: slot, offset: offset, length: length, tag: tag())
+        ? .append(handle: slot, length: min(length, room(size)), tag: tag())
+        : .write(handle: slot, offset: offset, length: length, tag: tag())
     case .append:
       let appending = handleWhere(model) { $0.access.contains(.append) } ?? slot
-      return .append(handle: appending, length: min(1 + random.below(random.pick([100, 5000, 70000])), room(size)), tag: tag())
+      return .append(
+        handle: appending, length: min(1 + random.below(random.pick([100, 5000, 70000])), room(size)), tag: tag())
     case .mapWrite:
       let (offset, length) = range(within: size, direct: false)
       return .mapWrite(handle: slot, offset: offset, length: min(length, max(0, size - offset)), tag: tag())
     case .truncate: return .truncate(handle: slot, size: newSize(size))
     case .truncateName: return .truncateName(file(model), size: newSize(size))
     case .allocate:
-      let (offset, length) = random.oneIn(3) ? range(near: size, direct: false) : range(within: size + 9000, direct: false)
+      let (offset, length) =
+        random.oneIn(3) ? range(near: size, direct: false) : range(within: size + 9000, direct: false)
       var mode = random.pick([0, 1, 3, 3, 0x10, 0x11])
       if profile.shiftsRanges && random.oneIn(8) { mode = random.pick([0x08, 0x20]) }
       let isAligned = mode == 0x08 || mode == 0x20
       return .allocate(
-        handle: slot, mode: mode, offset: isAligned ? offset & ~4095 : offset, length: isAligned ? length & ~4095 : length)
+        handle: slot, mode: mode, offset: isAligned ? offset & ~4095 : offset,
+        length: isAligned ? length & ~4095 : length)
     case .copy:
       let (offset, length) = range(within: size, direct: false)
       let target = openHandle(model)
-      let (toOffset, _) = range(near: model.handle(target).flatMap { model.node($0.node) }.map { Int($0.size) } ?? 0, direct: false)
+      let (toOffset, _) = range(
+        near: model.handle(target).flatMap { model.node($0.node) }.map { Int($0.size) } ?? 0, direct: false)
       return .copy(
         handle: slot, offset: offset, to: target, toOffset: toOffset,
         length: min(length, profile.maximumFileBytes - toOffset))
@@ -268,7 +276,9 @@ extension OperationGenerator {
     return free > 4 && random.oneIn(2) ? random.below(ModelFilesystem.handleSlots) : openHandle(model)
   }
 
-  private mutating func sealedHandle(_ model: ModelFilesystem) -> Int? { handleWhere(model) { model.isSealed($0.node) } }
+  private mutating func sealedHandle(_ model: ModelFilesystem) -> Int? {
+    handleWhere(model) { model.isSealed($0.node) }
+  }
 
   private func room(_ size: Int) -> Int { max(0, profile.maximumFileBytes - size) }
 
@@ -312,7 +322,8 @@ extension OperationGenerator {
     if direct { offset &= ~4095 }
     offset = min(offset, profile.maximumFileBytes)
     let length = min(length(), profile.maximumFileBytes - offset)
-    return direct ? (offset, min((length + 4095) & ~4095, (profile.maximumFileBytes - offset) & ~4095)) : (offset, length)
+    return direct
+      ? (offset, min((length + 4095) & ~4095, (profile.maximumFileBytes - offset) & ~4095)) : (offset, length)
   }
 
   private mutating func newSize(_ size: Int) -> Int {

@@ -49,7 +49,8 @@ public struct StressOutcome: Sendable {
     guard let failure else { return text + "no mismatch" }
     text += "FAILED at \(failure)\n"
     if let failingLog, let failingLogPath {
-      text += "\(failingLog.operations.count) operations that fail are in \(failingLogPath): replay with --replay \(failingLogPath)"
+      text +=
+        "\(failingLog.operations.count) operations that fail are in \(failingLogPath): replay with --replay \(failingLogPath)"
     }
     return text
   }

@@ -42,7 +42,8 @@ final class StressRunner<Target: StressTarget> {
   // MARK: One operation
 
   private func perform(_ operation: Operation) throws(StressFailure) {
-    guard let expectation = model.expect(operation, map: { self.target.map(of: $0, self.model) ?? ObservedMap() }) else {
+    guard let expectation = model.expect(operation, map: { self.target.map(of: $0, self.model) ?? ObservedMap() })
+    else {
       counts.skipped += 1
       return
     }
@@ -60,7 +61,7 @@ final class StressRunner<Target: StressTarget> {
     model.commit(operation, outcome)
     model.endOperation()
     try checkSealedMaps(stillSealed: wasSealed)
-    if operation.concernsSeals { try checkSeals(operation, outcome) }
+    if operation.concernsSeals { try checkSeals(operation, outcome, before: wasSealed) }
   }
 
   private static func told(_ outcome: Outcome) -> String {
@@ -119,8 +120,11 @@ final class StressRunner<Target: StressTarget> {
   }
 
   /// What taking a seal promises about the map (rule 4), and the number of standing requests.
-  private func checkSeals(_ operation: Operation, _ outcome: Outcome) throws(StressFailure) {
-    if let (id, spec) = model.subject(ofSeal: operation), let node = model.node(id), let map = target.map(of: id, model) {
+  private func checkSeals(
+    _ operation: Operation, _ outcome: Outcome, before: [NodeID: [ModelSeal]]
+  ) throws(StressFailure) {
+    if let (id, spec) = model.subject(ofSeal: operation), let node = model.node(id), let map = target.map(of: id, model)
+    {
       let isPlain = TruthTable.isSealable(map, size: node.size)
       let story = "inode \(id) of \(node.size) bytes, map \(map)"
       switch outcome.errno {
@@ -133,9 +137,9 @@ final class StressRunner<Target: StressTarget> {
       default: break
       }
     }
-    for id in Set(model.seals.keys).union(operation.handleSlot.flatMap { model.handle($0) }.map { [$0.node] } ?? []) {
-      try checkCount(id)
-    }
+    var concerned = Set(model.seals.keys).union(before.keys)
+    if let handle = operation.handleSlot.flatMap({ model.handle($0) }) { concerned.insert(handle.node) }
+    for id in concerned where model.node(id) != nil { try checkCount(id) }
   }
 
   private func checkCount(_ id: NodeID) throws(StressFailure) {

@@ -54,7 +54,9 @@ extension Store {
   /// Returns blocks to free space, merged with their neighbours.
   func addFree(_ range: BlockRange) throws(FSError) {
     var merged = range
-    if let before = try freeRecord(tree.last(upTo: .free(range.start))), before.end == range.start {
+    if let before = try freeRecord(tree.last(upTo: .free(range.end - 1))), before.end >= range.start {
+      // Free twice: only a damaged image has that.
+      guard before.end == range.start else { throw .corrupt(structure: .freeRecord, block: before.start) }
       try removeFree(before)
       merged = BlockRange(start: before.start, count: before.count + merged.count)
     }
@@ -74,13 +76,21 @@ extension Store {
   private func freeRun(atLeast count: UInt64) throws(FSError) -> BlockRange? {
     let from = Key.freeByLength(BlockRange(start: 0, count: count))
     guard let (key, _) = try tree.first(from: from), key.space == .freeByLength else { return nil }
-    return BlockRange(start: key.low, count: key.object)
+    return try checked(BlockRange(start: key.low, count: key.object))
   }
 
   private func longestFreeRun() throws(FSError) -> BlockRange? {
     let end = Key.freeByLength(BlockRange(start: .max, count: Key.maximumObject))
     guard let (key, _) = try tree.last(upTo: end), key.space == .freeByLength else { return nil }
-    return BlockRange(start: key.low, count: key.object)
+    return try checked(BlockRange(start: key.low, count: key.object))
+  }
+
+  /// Throws unless the run lies in the volume's shared space; after this its `end` cannot overflow.
+  private func checked(_ run: BlockRange) throws(FSError) -> BlockRange {
+    guard run.count > 0, run.start >= volume.dataStart, run.start < volume.totalBlocks,
+      run.count <= volume.totalBlocks - run.start
+    else { throw .corrupt(structure: .freeRecord, block: run.start) }
+    return run
   }
 
   private func freeRecord(_ record: (key: Key, value: UnsafeRawBufferPointer)?) throws(FSError) -> BlockRange? {
@@ -88,13 +98,13 @@ extension Store {
     guard let count = LengthRecord.decode(record.value) else {
       throw .corrupt(structure: .freeRecord, block: record.key.object)
     }
-    return BlockRange(start: record.key.object, count: count)
+    return try checked(BlockRange(start: record.key.object, count: count))
   }
 
   private func take(_ range: BlockRange, from run: BlockRange) throws(FSError) {
     // An index entry without its record, or outside the volume, must not hand out blocks.
-    guard range.start >= run.start, range.end <= run.end, range.count > 0, run.end <= volume.totalBlocks,
-      run.start >= volume.dataStart, let stored = try freeRecord(tree.last(upTo: .free(run.start))), stored == run
+    guard range.start >= run.start, range.end <= run.end, range.count > 0,
+      let stored = try freeRecord(tree.last(upTo: .free(run.start))), stored == run
     else { throw .corrupt(structure: .freeRecord, block: run.start) }
     try removeFree(run)
     if range.start > run.start { try putFree(BlockRange(from: run.start, to: range.start)) }

@@ -26,7 +26,7 @@ extension Store {
       guard record.isDirectory else { throw .notDirectory }
       guard record.size == 0 else { throw .directoryNotEmpty }
       try removeEntry(entry, &directory)
-      directory.links -= 1
+      directory.links -= min(directory.links, 1)
       try putInode(parent, directory)
       return try dropLink(entry.inode, &record)
     }
@@ -111,7 +111,9 @@ extension Store {
     if movesDirectory, target == nil, try inode(newParent).links >= Limits.links { throw .tooManyLinks }
 
     try removeEntry(source, &directory)
-    if record.isDirectory, movesDirectory || replaced != nil { directory.links -= 1 }
+    if record.isDirectory, movesDirectory || replaced != nil {
+      directory.links -= min(directory.links, 1)
+    }
     // One record when both names are in one directory.
     if parent != newParent { try putInode(parent, directory) }
     var newDirectory = parent == newParent ? directory : try inode(newParent)
@@ -154,8 +156,9 @@ extension Store {
       newDirectory.modified = now
       newDirectory.changed = now
       if first.isDirectory != second.isDirectory {
-        directory.links = first.isDirectory ? directory.links - 1 : directory.links + 1
-        newDirectory.links = first.isDirectory ? newDirectory.links + 1 : newDirectory.links - 1
+        // Wrapping: only a damaged image brings counts there.
+        directory.links = first.isDirectory ? directory.links &- 1 : directory.links &+ 1
+        newDirectory.links = first.isDirectory ? newDirectory.links &+ 1 : newDirectory.links &- 1
       }
       if first.isDirectory { first.parent = newParent }
       if second.isDirectory { second.parent = parent }
@@ -171,10 +174,14 @@ extension Store {
   /// - Throws: `.moveIntoItself` when `directory` is `ancestor` or lies below it.
   private func checkAncestry(of directory: InodeNumber, excludes ancestor: InodeNumber) throws(FSError) {
     var number = directory
-    // More levels than inodes: the parents go in a circle.
-    for _ in 0...volume.inodeCount {
+    // A mark left behind at steps 1, 2, 4, …: meeting it again means that the parents go in a circle.
+    var mark: InodeNumber = 0
+    var steps = 0
+    while number != mark {
       if number == ancestor { throw .invalid(.moveIntoItself) }
       if number == RootDirectory.inode { return }
+      steps += 1
+      if steps & (steps - 1) == 0 { mark = number }
       number = try inode(number).parent
     }
     throw .corrupt(structure: .inodeRecord, block: directory)

@@ -33,12 +33,16 @@ extension Store {
     try decode(tree.last(upTo: .extent(inode, block)), inode)
   }
 
+  /// File blocks lie below this: a file has at most 2^63 - 1 bytes.
+  private static let maximumFileBlocks: FileBlock = 1 << 51
+
   private func decode(
     _ record: (key: Key, value: UnsafeRawBufferPointer)?, _ inode: InodeNumber
   ) throws(FSError) -> MappedExtent? {
     guard let record, record.key.high == inode, record.key.type == .extent else { return nil }
     guard let extent = ExtentRecord(decoding: record.value), extent.physical >= volume.dataStart,
-      extent.physical < volume.totalBlocks, UInt64(extent.count) <= volume.totalBlocks - extent.physical,
+      extent.physical < volume.totalBlocks, record.key.offset + UInt64(extent.count) <= Store.maximumFileBlocks,
+      UInt64(extent.count) <= volume.totalBlocks - extent.physical,
       !chunks.overlaps(BlockRange(start: extent.physical, count: UInt64(extent.count)))
     else { throw .corrupt(structure: .extentRecord, block: inode) }
     return MappedExtent(start: record.key.offset, record: extent)

@@ -81,7 +81,9 @@ extension Store {
     let endWhole = end >= record.size && end & mask != 0 ? Block.count(covering: end) : end >> UInt64(Block.shift)
     if endWhole >= firstWhole {
       try zeroData(of: number, from: offset, to: min(firstWhole << UInt64(Block.shift), end))
-      if endWhole << UInt64(Block.shift) < end { try zeroData(of: number, from: endWhole << UInt64(Block.shift), to: end) }
+      if endWhole << UInt64(Block.shift) < end {
+        try zeroData(of: number, from: endWhole << UInt64(Block.shift), to: end)
+      }
     } else {
       try zeroData(of: number, from: offset, to: end)
     }

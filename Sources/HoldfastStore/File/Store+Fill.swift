@@ -19,7 +19,8 @@ extension Store {
   ) throws(FSError) {
     var block = blocks.start
     while block < blocks.end {
-      block = try transaction(keys: Store.fillStep * (Store.keysPerExtentEdit + Store.keysPerAllocation) + 1, .growing) {
+      block = try transaction(keys: Store.fillStep * (Store.keysPerExtentEdit + Store.keysPerAllocation) + 1, .growing)
+      {
         () throws(FSError) in
         try fillStep(number, BlockRange(from: block, to: blocks.end), growing: growing, permit)
       }
@@ -57,7 +58,7 @@ extension Store {
       }
     }
     if added > 0 {
-      record.blocks += added
+      record.blocks &+= added
       touchMap(&record)
       try putInode(number, record)
     }

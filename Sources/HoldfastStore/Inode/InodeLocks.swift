@@ -56,13 +56,15 @@ final class InodeLocks: @unchecked Sendable {
   func exclusiveIfUnused<Result>(
     _ inode: InodeNumber, _ body: () throws(FSError) -> Result
   ) throws(FSError) -> Result? {
-    guard let entry = lock.withLock({ () -> Entry? in
-      guard entries[inode] == nil else { return nil }
-      let entry = pool.popLast() ?? Entry()
-      entries[inode] = entry
-      entry.users = 1
-      return entry
-    }) else { return nil }
+    guard
+      let entry = lock.withLock({ () -> Entry? in
+        guard entries[inode] == nil else { return nil }
+        let entry = pool.popLast() ?? Entry()
+        entries[inode] = entry
+        entry.users = 1
+        return entry
+      })
+    else { return nil }
     entry.lock.lockExclusive()
     defer {
       entry.lock.unlock()

@@ -125,7 +125,9 @@ extension Store {
 
   private func store(_ bytes: [UInt8], _ kind: AclKind, of number: InodeNumber) throws(FSError) {
     try kind.withName { (name) throws(FSError) in
-      try withEncoded(bytes.count, { p in bytes.withUnsafeBytes { p.copyMemory(from: $0.baseAddress!, byteCount: $0.count) } }) {
+      try withEncoded(
+        bytes.count, { p in bytes.withUnsafeBytes { p.copyMemory(from: $0.baseAddress!, byteCount: $0.count) } }
+      ) {
         (value) throws(FSError) in try storeXattr(name, of: number, value)
       }
     }

@@ -16,10 +16,12 @@ final class BackgroundWorker: @unchecked Sendable {
 
   func start() {
     let context = Unmanaged.passRetained(self).toOpaque()
-    let status = pthread_create(&thread, nil, { context in
-      Unmanaged<BackgroundWorker>.fromOpaque(context!).takeRetainedValue().run()
-      return nil
-    }, context)
+    let status = pthread_create(
+      &thread, nil,
+      { context in
+        Unmanaged<BackgroundWorker>.fromOpaque(context!).takeRetainedValue().run()
+        return nil
+      }, context)
     precondition(status == 0, "pthread_create: \(status)")
   }
 

@@ -145,7 +145,9 @@ extension Store {
     }
     key = Key.quarantine(0)
     while let (found, bytes) = try tree.first(from: key), found.space == .quarantine {
-      guard let record = QuarantineRecord(decoding: bytes), record.count <= volume.totalBlocks else {
+      guard let record = QuarantineRecord(decoding: bytes), found.object >= volume.dataStart,
+        found.object < volume.totalBlocks, record.count <= volume.totalBlocks - found.object
+      else {
         throw .corrupt(structure: .freeRecord, block: found.object)
       }
       releaseQueue.append(BlockRange(start: found.object, count: record.count), ticket: 0)

@@ -211,9 +211,10 @@ extension Store {
 
   private func putPersistent(_ request: SealRequest, _ inode: InodeNumber) throws(FSError) {
     let bytes = request.encodePersistent()
-    try withEncoded(bytes.count, { p in bytes.withUnsafeBytes { p.copyMemory(from: $0.baseAddress!, byteCount: $0.count) } }) {
-      (value) throws(FSError) in try put(persistentKey(request, inode), value)
+    let encode = { (p: UnsafeMutableRawPointer) in
+      bytes.withUnsafeBytes { p.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
     }
+    try withEncoded(bytes.count, encode) { (value) throws(FSError) in try put(persistentKey(request, inode), value) }
   }
 
   /// Drops the records of persistent ones among released requests, durably: a release must not come back.

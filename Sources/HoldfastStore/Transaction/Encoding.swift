@@ -5,7 +5,8 @@ func withEncoded<Result>(
   _ count: Int, _ encode: (UnsafeMutableRawPointer) -> Void,
   _ body: (UnsafeRawBufferPointer) throws(FSError) -> Result
 ) throws(FSError) -> Result {
-  let result = withUnsafeTemporaryAllocation(byteCount: count, alignment: 8) { buffer -> Swift.Result<Result, FSError> in
+  let result = withUnsafeTemporaryAllocation(byteCount: count, alignment: 8) {
+    buffer -> Swift.Result<Result, FSError> in
     encode(buffer.baseAddress!)
     do throws(FSError) {
       return .success(try body(UnsafeRawBufferPointer(buffer)))

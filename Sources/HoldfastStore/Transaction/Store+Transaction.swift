@@ -96,7 +96,8 @@ extension Store {
       volume.freeBlocks = volume.freeBlocks &- (try storedLength(key)) &+ (value.flatMap(LengthRecord.decode) ?? 0)
     case .quarantine:
       volume.quarantinedBlocks =
-        volume.quarantinedBlocks &- (try storedLength(key)) &+ (value.flatMap { QuarantineRecord(decoding: $0)?.count } ?? 0)
+        volume.quarantinedBlocks &- (try storedLength(key))
+        &+ (value.flatMap { QuarantineRecord(decoding: $0)?.count } ?? 0)
     default: break
     }
     if let value {
@@ -107,7 +108,7 @@ extension Store {
       }
     } else {
       let existed = try tree.delete(key)
-      if existed, key.space == .file, key.type == .inode { volume.inodeCount -= 1 }
+      if existed, key.space == .file, key.type == .inode { volume.inodeCount &-= 1 }
     }
   }
 
