@@ -143,6 +143,14 @@ struct IoctlTests {
     // Nothing to do: no change of a sealed map.
     try file.control(UInt(holdfast_ioc_prepare), &argument)
     try file.unseal()
+    // What lies behind the end is left alone.
+    let blocks = try path.status().st_blocks
+    for (offset, length): (UInt64, UInt64) in [(0, 1 << 20), (40_960, 4096), (1 << 30, 1 << 20), (0, 1 << 62)] {
+      argument = holdfast_prepare(version: 1, flags: 0, offset: offset, length: length)
+      try file.control(UInt(holdfast_ioc_prepare), &argument)
+    }
+    #expect(try path.status().st_blocks == blocks)
+    argument = holdfast_prepare(version: 1, flags: 0, offset: 0, length: 0)
     let reader = try path.open()
     defer { reader.close() }
     #expect(throws: Errno(EBADF)) { try reader.control(UInt(holdfast_ioc_prepare), &argument) }

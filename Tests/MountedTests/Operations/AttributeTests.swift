@@ -166,7 +166,7 @@ struct AttributeTests {
     let statistics = try folder.statistics()
     #expect(statistics.f_bsize == 4096 && statistics.f_frsize == 4096 && statistics.f_namemax == 255)
     let blocks = Int(statistics.f_blocks)
-    #expect(blocks > (60 << 20) / 4096 && blocks <= (96 << 20) / 4096)
+    #expect(blocks > (40 << 20) / 4096 && blocks <= (64 << 20) / 4096)
     #expect(statistics.f_bfree <= statistics.f_blocks && statistics.f_bavail <= statistics.f_bfree)
     #expect(statistics.f_files >= statistics.f_ffree && statistics.f_ffree > 0)
   }

@@ -4,7 +4,7 @@ import CMountedSupport
 import Glibc
 import Testing
 
-@Suite("Operations: contents", .needsMount, .mounted(mebibytes: 160), .deadline())
+@Suite("Operations: contents", .needsMount, .mounted(mebibytes: 96), .deadline())
 struct ContentTests {
   private func file(_ contents: [UInt8] = []) throws -> Path {
     let path = try sharedVolume().freshFolder(mode: 0o777) / "file"
@@ -187,6 +187,15 @@ struct ContentTests {
     let path = try sharedVolume().freshFolder() / "true"
     #expect(try run(["cp", "/bin/true", path.text]).status == 0)
     #expect(try run([path.text]).status == 0)
+  }
+
+  @Test func filesAreAlwaysReady() throws {
+    let path = try file(pattern(10))
+    let handle = try path.open(O_RDWR)
+    defer { handle.close() }
+    var wait = pollfd(fd: handle.descriptor, events: Int16(POLLIN | POLLOUT | POLLPRI), revents: 0)
+    #expect(poll(&wait, 1, 0) == 1)
+    #expect(wait.revents == Int16(POLLIN | POLLOUT))
   }
 
   @Test func largeFilesReadBack() throws {
