@@ -3,6 +3,7 @@
 import CFuse3
 import HoldfastBase
 import HoldfastFormat
+import HoldfastSeal
 import HoldfastStore
 
 extension MountSession {
@@ -29,7 +30,7 @@ extension MountSession {
     counters.count(.setattr)
     do throws(FSError) {
       var changes = AttributeChanges(values, valid: valid)
-      if clearsPrivileges { try clearPrivileges(inode, &changes, valid: valid) }
+      if clearsPrivileges { try clearPrivileges(inode, &changes, valid: valid, by: reply.caller) }
       reply.send(try store.setAttributes(changes, of: inode, handle: handle, by: reply.caller))
     } catch {
       fail(reply, error, .setattr, inode)
@@ -37,12 +38,21 @@ extension MountSession {
   }
 
   /// A truncation removes the file's capability, whoever truncates, and its set-id bits when the kernel says so.
-  /// A change of owner removes both, in the Store; chown(path, -1, -1) too, which arrives as a request that changes
-  /// nothing and becomes a change to the same owner.
+  /// A change of owner removes both, in the Store; chown(path, -1, -1) and fallocate too, which arrive as a request
+  /// that changes nothing and becomes a change to the same owner. As in the kernel, that request keeps set-group-id
+  /// without group execution only for members of the group.
   private func clearPrivileges(
-    _ inode: InodeNumber, _ changes: inout AttributeChanges, valid: Int32
+    _ inode: InodeNumber, _ changes: inout AttributeChanges, valid: Int32, by caller: Credentials
   ) throws(FSError) {
-    if valid == 0 { changes.uid = try store.attributes(of: inode).record.uid }
+    if valid == 0 {
+      let record = try store.attributes(of: inode).record
+      changes.uid = record.uid
+      if record.isRegular, record.mode & 0o2010 == 0o2000, caller.uid != 0,
+        !ProcessInfo.isMember(pid: caller.pid, gid: caller.gid, of: record.gid)
+      {
+        changes.mode = record.mode & 0o1777
+      }
+    }
     if changes.size != nil { try capabilities.drop(inode, in: store) }
   }
 

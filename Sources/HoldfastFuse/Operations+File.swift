@@ -101,8 +101,9 @@ extension MountSession {
     store.retain(handle.inode)
     store.opened(handle.inode, writing: handle.isWriting)
     info.pointee.fh = handles.insert(handle)
-    // What the kernel has cached of the file stays true: see `CacheTime.forever`.
-    info.pointee.keep_cache = 1
+    // What the kernel has cached of the file stays true: see `CacheTime.forever`. But a read served from there shows no
+    // access, and every access is to be seen with strictatime.
+    info.pointee.keep_cache = options.accessTime == .strictatime ? 0 : 1
   }
 
   private func end(_ id: UInt64) {

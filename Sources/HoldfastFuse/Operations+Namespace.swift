@@ -155,9 +155,10 @@ extension MountSession {
   ) {
     counters.count(.rename)
     do throws(FSError) {
-      let known: RenameFlags = [.noReplace, .exchange]
+      let known: RenameFlags = [.noReplace, .exchange, .whiteout]
       guard flags & ~known.rawValue == 0 else { throw .invalid(.argument) }
-      try store.rename(name, in: parent, to: newName, in: newParent, flags: RenameFlags(rawValue: flags))
+      try store.rename(
+        name, in: parent, to: newName, in: newParent, flags: RenameFlags(rawValue: flags), by: reply.caller)
       reply.send()
     } catch {
       fail(reply, error, .rename, parent)

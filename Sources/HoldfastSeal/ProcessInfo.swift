@@ -32,6 +32,18 @@ public enum ProcessInfo {
     return ours == theirs
   }
 
+  /// Whether `gid` is among the process's groups, supplementary ones included. `pid` may be a thread's.
+  public static func isMember(pid: Int32, gid own: UInt32, of gid: UInt32) -> Bool {
+    if own == gid { return true }
+    guard pid > 0, let status = read("/proc/\(pid)/status") else { return false }
+    let key = Array("Groups:".utf8)
+    guard let line = status.split(separator: UInt8(ascii: "\n")).first(where: { $0.starts(with: key) }) else {
+      return false
+    }
+    return line.dropFirst(key.count).split(whereSeparator: { $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: " ") })
+      .contains { UInt32(String(decoding: $0, as: UTF8.self)) == gid }
+  }
+
   private static func userNamespace(_ process: String) -> [UInt8]? {
     var target = [UInt8](repeating: 0, count: 64)
     let count = target.withUnsafeMutableBytes {

@@ -28,6 +28,14 @@ public struct AttributeChanges: Sendable {
   public var dropPrivileges = false
 
   public init() {}
+
+  /// As notify_change in the kernel: mode, owner and times of the caller's choosing; only the present time may be set.
+  var isRefusedOnAppendOnly: Bool {
+    if mode != nil || uid != nil || gid != nil { return true }
+    return [accessed, modified].contains { time in
+      if case .at? = time { true } else { false }
+    }
+  }
 }
 
 /// What a new inode is to be.
@@ -56,9 +64,10 @@ public struct DirectoryEntry {
 public struct RenameFlags: OptionSet, Sendable {
   public let rawValue: UInt32
   public init(rawValue: UInt32) { self.rawValue = rawValue }
-  /// RENAME_NOREPLACE and RENAME_EXCHANGE of renameat2(2).
+  /// RENAME_NOREPLACE, RENAME_EXCHANGE and RENAME_WHITEOUT of renameat2(2).
   public static let noReplace = RenameFlags(rawValue: 1)
   public static let exchange = RenameFlags(rawValue: 2)
+  public static let whiteout = RenameFlags(rawValue: 4)
 }
 
 public struct AllocateMode: OptionSet, Sendable {

@@ -64,6 +64,37 @@ import Testing
     #expect(try volume.store.seekData(file, from: 8192) == 24_576)
   }
 
+  @Test func appendOnlyRefusesTimesOfOnesChoosing() throws {
+    let volume = try Volume()
+    let file = try volume.create("log")
+    let administrator = Credentials(uid: 0, gid: 0, pid: 1)
+    try volume.store.setFlags([.appendOnly], of: file, by: administrator)
+    var changes = AttributeChanges()
+    changes.modified = .now
+    _ = try volume.store.setAttributes(changes, of: file, handle: nil, by: administrator)
+    changes.modified = .at(.now)
+    #expect(throws: FSError.notPermitted) {
+      try volume.store.setAttributes(changes, of: file, handle: nil, by: administrator)
+    }
+  }
+
+  @Test func renameLeavesAWhiteout() throws {
+    var volume = try Volume()
+    let file = try volume.create("lower")
+    try volume.rename("lower", to: "upper", flags: .whiteout)
+    #expect(try volume.lookup("upper") == file)
+    let whiteout = try volume.store.attributes(of: volume.lookup("lower")).record
+    #expect(whiteout.fileType == .characterDevice && whiteout.device == 0 && whiteout.links == 1)
+    #expect(throws: FSError.invalid(.argument)) {
+      try volume.rename("upper", to: "lower", flags: [.exchange, .whiteout])
+    }
+    try volume.rename("upper", to: "lower", flags: .whiteout)
+    #expect(try volume.lookup("lower") == file)
+    try volume.remount()
+    #expect(try volume.names().sorted() == [".", "..", "lower", "upper"])
+    #expect(volume.store.usage.inodes == 3)
+  }
+
   @Test func freedSpaceComesBack() throws {
     var volume = try Volume()
     var before: UInt64 = 0

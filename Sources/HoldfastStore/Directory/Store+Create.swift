@@ -71,6 +71,21 @@ extension Store {
     }
   }
 
+  /// What overlayfs leaves where a name of a lower layer is to be hidden: a character device 0, 0 that nobody may open.
+  func makeWhiteout(
+    _ name: UnsafeRawBufferPointer, in parent: InodeNumber, by caller: Credentials
+  ) throws(FSError) {
+    let number = try takeInodeNumber()
+    var directory = try inode(parent)
+    try addEntry(name, number, .characterDevice, in: parent, &directory)
+    try putInode(
+      number,
+      InodeRecord(
+        mode: UInt32(FileType.characterDevice.rawValue) << 12, uid: caller.uid, gid: caller.gid, links: 1,
+        generation: UInt32(truncatingIfNeeded: volume.mountCount), now: .now))
+    try putInode(parent, directory)
+  }
+
   private func takeInodeNumber() throws(FSError) -> InodeNumber {
     guard volume.nextInode < Key.maximumObject else { throw .noSpace }
     return volume.nextInode

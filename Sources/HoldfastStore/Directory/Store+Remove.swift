@@ -58,16 +58,18 @@ extension Store {
 
   // MARK: Rename
 
-  /// renameat2(2). Replacing a file is atomic; the replaced inode goes as by unlink.
+  /// renameat2(2). Replacing a file is atomic; the replaced inode goes as by unlink. `caller` owns the whiteout that
+  /// takes the old name, if there is to be one.
   public func rename(
     _ name: UnsafeRawBufferPointer, in parent: InodeNumber, to newName: UnsafeRawBufferPointer,
-    in newParent: InodeNumber, flags: RenameFlags
+    in newParent: InodeNumber, flags: RenameFlags, by caller: Credentials = .daemon
   ) throws(FSError) {
-    guard flags.isSubset(of: [.noReplace, .exchange]), flags != [.noReplace, .exchange] else {
+    guard flags.isSubset(of: [.noReplace, .exchange, .whiteout]), !flags.contains(.exchange) || flags == .exchange
+    else {
       throw .invalid(.argument)
     }
     try checkName(newName)
-    let gone = try transaction(keys: 12, .growing) { () throws(FSError) -> InodeNumber? in
+    let gone = try transaction(keys: 16, .growing) { () throws(FSError) -> InodeNumber? in
       _ = try changeableDirectory(parent, removing: true)
       _ = try changeableDirectory(newParent)
       guard let source = try find(name, in: parent) else { throw .notFound }
@@ -83,7 +85,9 @@ extension Store {
         // Two names of one file: POSIX wants nothing to happen.
         if target.inode == source.inode { return nil }
       }
-      return try move(source, from: parent, to: newName, in: newParent, replacing: target)
+      let replaced = try move(source, from: parent, to: newName, in: newParent, replacing: target)
+      if flags.contains(.whiteout) { try makeWhiteout(name, in: parent, by: caller) }
+      return replaced
     }
     reclaimIfUnused(gone)
   }

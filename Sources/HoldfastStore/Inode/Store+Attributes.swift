@@ -23,9 +23,7 @@ extension Store {
     return try transaction(keys: 4, .shrinking) { () throws(FSError) in
       var record = try self.inode(inode)
       guard record.flags.isDisjoint(with: [.immutable]) else { throw .notPermitted }
-      if record.flags.contains(.appendOnly), changes.mode != nil || changes.uid != nil || changes.gid != nil {
-        throw .notPermitted
-      }
+      if record.flags.contains(.appendOnly), changes.isRefusedOnAppendOnly { throw .notPermitted }
       record.changed = .now
       try apply(changes, to: inode, &record)
       try putInode(inode, record)
