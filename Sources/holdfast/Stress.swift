@@ -2,6 +2,8 @@
 
 import ArgumentParser
 import Glibc
+import HoldfastClient
+import HoldfastCommand
 import HoldfastSimulation
 
 struct Stress: ParsableCommand {
@@ -80,6 +82,7 @@ struct Stress: ParsableCommand {
 
   func run() throws {
     let options = self.options
+    if let directory { try Self.check(directory, needsSeals: seals) }
     // The seed first: it is known even if the run does not come back.
     print("seed \(options.seed)")
     fflush(nil)
@@ -98,12 +101,25 @@ struct Stress: ParsableCommand {
     if outcome.failure != nil { throw ExitCode(1) }
   }
 
+  /// A clear line instead of a failure at operation 0.
+  private static func check(_ directory: String, needsSeals: Bool) throws(CommandError) {
+    var status = stat()
+    guard stat(directory, &status) == 0 else { throw CommandError(directory, errno: errno) }
+    guard status.st_mode & S_IFMT == S_IFDIR else { throw CommandError(directory, "not a directory") }
+    guard access(directory, W_OK) == 0 else { throw CommandError(directory, errno: errno) }
+    guard needsSeals else { return }
+    do throws(ClientError) {
+      _ = try OpenFile(directory).mountInfo()
+    } catch {
+      throw CommandError(directory, "--seals: \(error.explanation)")
+    }
+  }
+
   private static func readLog(_ path: String) throws -> OperationLog {
     do {
       return try OperationLog(path: path)
     } catch {
-      tell("holdfast: cannot replay \(path): \(error)\n")
-      throw ExitCode(1)
+      throw CommandError("--replay", "\(error)")
     }
   }
 

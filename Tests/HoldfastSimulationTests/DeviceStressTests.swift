@@ -29,7 +29,39 @@ import Testing
     options.crashEvery = 60
     let outcome = runDeviceStress(options)
     #expect(outcome.failure == nil, "\(outcome.summary)\n\(outcome.failingLog?.text ?? "")")
-    #expect(outcome.counts.crashes > 20)
+    #expect(outcome.counts.crashes > 20 && outcome.counts.deviceErrors > 3, "\(outcome.counts)")
+  }
+}
+
+/// The power goes before every single write and barrier of a short run, once each.
+@Suite struct EveryCrashPointTests {
+  static let script: [HoldfastSimulation.Operation] = [
+    .makeDirectory(Place(0, 1), slot: 1), .create(Place(1, 2), handle: 0, mode: 0o644),
+    .write(handle: 0, offset: 0, length: 9000, tag: 1), .setXattr(handle: 0, name: 1, length: 3000, tag: 2, mode: 0),
+    .sync(handle: 0, dataOnly: false), .sealNamed(handle: 0, user: 0, name: 1, SealSpec(.strict, persistent: true)),
+    .write(handle: 0, offset: 4000, length: 300, tag: 3), .truncate(handle: 0, size: 5),
+    .create(Place(0, 3), handle: 1, mode: 0o600), .write(handle: 1, offset: 100_000, length: 50_000, tag: 4), .syncAll,
+    .rename(Place(0, 3), to: Place(1, 2), flags: 2), .allocate(handle: 1, mode: 3, offset: 102_000, length: 30_000),
+    .truncate(handle: 1, size: 120_001), .housekeep, .write(handle: 1, offset: 119_000, length: 4000, tag: 5),
+    .unlink(Place(0, 3)), .close(handle: 0), .sealNamed(handle: 1, user: 0, name: 0, SealSpec(.fill)),
+    .write(handle: 1, offset: 10, length: 70_000, tag: 6), .unlink(Place(1, 2)), .sync(handle: 1, dataOnly: true),
+    .close(handle: 1), .housekeep, .symlink(Place(0, 5), length: 300, tag: 7), .removeDirectory(Place(0, 1)), .syncAll,
+  ]
+
+  @Test(arguments: [1, 2, 3]) func allAreSurvived(_ seed: Int) {
+    var options = DeviceStressTests.options(UInt64(seed), operations: Self.script.count)
+    options.imageBytes = 24 << 20
+    options.maximumFileBytes = 256 << 10
+    var events = 0
+    while true {
+      let operations = [.crash(events: events, seed: seed * 1000 + events)] + Self.script
+      let log = OperationLog(options: options, job: 0, operations: operations)
+      let outcome = replayDeviceStress(log, options: options)
+      #expect(outcome.failure == nil, "seed \(seed), before event \(events): \(outcome.summary)")
+      if outcome.failure != nil || outcome.counts.crashes == 0 { break }
+      events += 1
+    }
+    #expect(events > 30)
   }
 }
 
@@ -61,11 +93,6 @@ import Testing
       $0.lostWrite = 50
       $0.losesEvery = 40
     }
-    #expect(failures.count == 4, "\(failures)")
-  }
-
-  @Test func aFailingBarrierIsFound() {
-    let failures = Self.failures(crashEvery: 0) { $0.barriers = .nth(40) }
     #expect(failures.count == 4, "\(failures)")
   }
 }

@@ -20,7 +20,7 @@ import Testing
     .sealNamed(handle: 1, user: 2, name: 0, SealSpec(.asIs, persistent: true, seconds: 3)),
     .unsealNamed(handle: 1, user: 2, name: 1), .sealProcess(handle: 1, name: 2, process: 3, SealSpec(.strict)),
     .endProcess(process: 1), .holderExit(Place(1, 2), SealSpec(.asIs), killed: true), .housekeep, .remount,
-    .crash(events: 12, seed: 34),
+    .crash(events: 12, seed: 34), .deviceError(kind: 2, after: 5, seed: 6),
   ]
 
   @Test(arguments: samples) func aLineReadsBack(_ operation: HoldfastSimulation.Operation) {

@@ -26,14 +26,18 @@ public struct DeviceFaults: Sendable {
   /// Reads that cover this byte see this bit of it flipped.
   public var flippedBit: (byteOffset: UInt64, bit: Int)?
 
+  /// While it is true nothing strikes and nothing is counted: for looking at a volume without disturbing it.
+  public var areSuspended = false
+
   public init() {}
 
   enum WriteFate { case plain, lost, misdirected(UInt64) }
 
   /// Nothing is switched on: the quick path.
   var isQuiet: Bool {
-    reads == nil && writes == nil && barriers == nil && !ignoresBarriers && lostWrite == nil
-      && misdirectedWrite == nil && flippedBit == nil
+    areSuspended
+      || reads == nil && writes == nil && barriers == nil && !ignoresBarriers && lostWrite == nil
+        && misdirectedWrite == nil && flippedBit == nil
   }
 
   mutating func fails(_ operation: FSError.DeviceOperation, offset: UInt64, count: Int) -> Bool {

@@ -18,6 +18,8 @@ public final class SimulatedDevice: BlockDevice, @unchecked Sendable {
     public var barriers: UInt64 = 0
     public var bytesRead: UInt64 = 0
     public var bytesWritten: UInt64 = 0
+    /// Errors injected.
+    public var failures: UInt64 = 0
     public init() {}
   }
 
@@ -186,6 +188,7 @@ public final class SimulatedDevice: BlockDevice, @unchecked Sendable {
       throw .device(operation: operation, byteOffset: offset, errno: EINVAL)
     }
     if !faults.isQuiet && faults.fails(operation, offset: offset, count: count) {
+      statistics.failures += 1
       throw .device(operation: operation, byteOffset: offset, errno: EIO)
     }
   }

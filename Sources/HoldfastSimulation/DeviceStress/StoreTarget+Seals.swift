@@ -62,6 +62,8 @@ extension StoreTarget {
   }
 
   func map(of node: NodeID, _ model: ModelFilesystem) -> ObservedMap? {
+    device.injectFaults { $0.areSuspended = true }
+    defer { device.injectFaults { $0.areSuspended = false } }
     do throws(FSError) {
       let extents = try store.extents(of: node, from: 0, limit: 100_000)
       return ObservedMap(

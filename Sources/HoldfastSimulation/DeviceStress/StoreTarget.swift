@@ -55,7 +55,26 @@ final class StoreTarget: StressTarget {
   deinit { for name in names.values { name.deallocate() } }
 
   var isPowerOff: Bool { device.isPowerOff }
-  func keepPower() { device.keepPower() }
+
+  func keepPower() {
+    device.keepPower()
+    keepDeviceSound()
+  }
+
+  /// Takes back device errors that have not happened yet.
+  private func keepDeviceSound() {
+    device.injectFaults {
+      $0.reads = nil
+      $0.writes = nil
+      $0.barriers = nil
+    }
+  }
+
+  func cutPowerAfterDeviceError() -> Bool {
+    guard device.counters.failures > 0 else { return false }
+    device.cutPower()
+    return true
+  }
 
   // MARK: Operations
 
@@ -77,6 +96,15 @@ final class StoreTarget: StressTarget {
     switch operation {
     case .crash(let events, _):
       if events == 0 { device.cutPower() } else { device.cutPower(beforeEvent: events) }
+      return .done()
+    case .deviceError(let kind, let after, _):
+      device.injectFaults { faults in
+        switch kind {
+        case 0: faults.reads = .nth(after)
+        case 1: faults.writes = .nth(after)
+        default: faults.barriers = .nth(after)
+        }
+      }
       return .done()
     case .housekeep: try store.housekeep()
     case .syncAll: try store.syncAll()
@@ -175,6 +203,8 @@ final class StoreTarget: StressTarget {
     }
     try check("after unmount", expectingClean: true)
     try mount("remount")
+    // What is looked at now is looked at by the stress.
+    keepDeviceSound()
   }
 
   private func mount(_ occasion: String) throws(StressFailure) {

@@ -48,6 +48,7 @@ final class MountedTarget: StressTarget {
   var rootMode: UInt32 { (status(folder)?.st_mode ?? 0) & 0o7777 }
 
   var isPowerOff: Bool { false }
+  func cutPowerAfterDeviceError() -> Bool { false }
   func keepPower() {}
   func recover(seed: UInt64) throws(StressFailure) {}
   func remount() throws(StressFailure) {}
@@ -116,7 +117,7 @@ final class MountedTarget: StressTarget {
       let directory = withPath(folder) { holdfast_open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) }
       defer { close(directory) }
       return answer(fsync(directory))
-    case .housekeep, .remount, .crash: return .done()
+    case .housekeep, .remount, .crash, .deviceError: return .done()
     default: return performContent(operation)
     }
   }

@@ -45,6 +45,7 @@ extension Operation: CustomStringConvertible {
     case .housekeep: "housekeep"
     case .remount: "remount"
     case .crash(let events, let seed): "crash \(events) \(seed)"
+    case .deviceError(let kind, let after, let seed): "device-error \(kind) \(after) \(seed)"
     }
   }
 
@@ -104,6 +105,7 @@ extension Operation: CustomStringConvertible {
     case "housekeep": .housekeep
     case "remount": .remount
     case "crash": .crash(events: w.number(), seed: w.number())
+    case "device-error": .deviceError(kind: w.number(), after: w.number(), seed: w.number())
     default: nil
     }
   }

@@ -90,6 +90,9 @@ public enum Operation: Equatable, Sendable {
   case remount
   /// The power goes before the `events`-th device write or barrier from now (0: at once); then recovery.
   case crash(events: Int, seed: Int)
+  /// The device answers EIO once, `after` operations of that kind from now; what the volume makes of it ends in a
+  /// power cut by `seed`. `kind`: 0 read, 1 write, 2 barrier.
+  case deviceError(kind: Int, after: Int, seed: Int)
 }
 
 /// Names by number. Most are short; some are as long as names get, or no UTF-8.

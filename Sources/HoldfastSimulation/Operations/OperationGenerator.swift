@@ -64,6 +64,10 @@ struct OperationGenerator {
 
   mutating func next(_ model: ModelFilesystem) -> Operation {
     if profile.crashEvery > 0, random.oneIn(profile.crashEvery) {
+      if random.oneIn(3) {
+        return .deviceError(
+          kind: random.below(3), after: random.below(random.pick([2, 10, 60])), seed: Int(random.next() >> 32))
+      }
       let events = random.oneIn(4) ? 0 : random.below(random.pick([4, 30, 200]))
       return .crash(events: events, seed: Int(random.next() >> 32))
     }

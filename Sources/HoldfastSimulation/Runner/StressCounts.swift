@@ -12,6 +12,8 @@ public struct StressCounts: Sendable {
   public var sealsTaken = 0
   public var crashes = 0
   public var remounts = 0
+  /// Device errors the volume met.
+  public var deviceErrors = 0
   public var total: Int { operations.values.reduce(0, +) }
 
   public init() {}
@@ -29,6 +31,7 @@ public struct StressCounts: Sendable {
     sealsTaken += other.sealsTaken
     crashes += other.crashes
     remounts += other.remounts
+    deviceErrors += other.deviceErrors
   }
 }
 
@@ -39,7 +42,7 @@ extension StressCounts: CustomStringConvertible {
     }
     return "\(total) operations (\(list(operations)))\n"
       + "answers other than success: \(refusals.isEmpty ? "none" : list(refusals))\n"
-      + "\(sealsTaken) seals taken, \(remounts) remounts, \(crashes) crashes, \(skipped) void operations"
+      + "\(sealsTaken) seals taken, \(remounts) remounts, \(crashes) crashes, \(deviceErrors) device errors, \(skipped) void operations"
   }
 }
 
@@ -86,6 +89,7 @@ extension Operation {
     case .housekeep: "housekeep"
     case .remount: "remount"
     case .crash: "crash"
+    case .deviceError: "device-error"
     }
   }
 

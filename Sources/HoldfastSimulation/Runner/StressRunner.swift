@@ -21,7 +21,7 @@ final class StressRunner<Target: StressTarget> {
     do {
       switch operation {
       case .remount: try remount()
-      case .crash(_, let seed):
+      case .crash(_, let seed), .deviceError(_, _, let seed):
         crashSeed = UInt64(seed)
         _ = target.perform(operation, model)
         if target.isPowerOff { try recover(inFlight: nil) }
@@ -54,6 +54,11 @@ final class StressRunner<Target: StressTarget> {
     if !expectation.accepts(outcome) {
       // What this target may answer whatever the model says; nothing was changed then.
       if target.tolerates(operation, outcome, model) { return }
+      // A volume that met a device error refuses this or a later operation: what it did until then must hold.
+      if outcome.errno == EIO || outcome.errno == EROFS, target.cutPowerAfterDeviceError() {
+        counts.deviceErrors += 1
+        return try recover(inFlight: (operation, expectation))
+      }
       throw StressFailure(.outcome, "expected \(expectation), got \(Self.told(outcome))\(sealStory(operation))")
     }
     if let failure = model.check(operation, outcome, target.results) { throw failure }
@@ -159,8 +164,12 @@ final class StressRunner<Target: StressTarget> {
 
   private func remount() throws(StressFailure) {
     try closeAll()
-    if target.isPowerOff { return }
-    try target.remount()
+    do {
+      try target.remount()
+    } catch {
+      guard target.cutPowerAfterDeviceError() else { throw error }
+      counts.deviceErrors += 1
+    }
     if target.isPowerOff { return try recover(inFlight: nil) }
     try afterRemount()
   }

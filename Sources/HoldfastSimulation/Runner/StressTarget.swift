@@ -44,7 +44,10 @@ protocol StressTarget: AnyObject {
   /// Whether the power went: everything since fails, and `recover` is due.
   var isPowerOff: Bool { get }
 
-  /// Takes back a power cut that is due later: the run ends.
+  /// Cuts the power when the device gave an error since it was last on; says whether it did.
+  func cutPowerAfterDeviceError() -> Bool
+
+  /// Takes back a power cut or device error that is due later: the run ends.
   func keepPower()
 
   /// Unmounts and mounts; every handle is closed.

@@ -134,7 +134,9 @@ extension Store {
     try inodeLocks.exclusive(inode) { () throws(FSError) in
       try trimLocked(inode)
       let record = try reading { () throws(FSError) in try writableFile(inode) }
-      let blocks = scope.blocks(ofFile: record.size)
+      // Nothing written lies behind the end: what is asked for there is left alone.
+      let blocks = scope.blocks(ofFile: record.size).intersection(
+        BlockRange(from: 0, to: Block.count(covering: record.size)))
       guard try reading({ () throws(FSError) in try hasUnwritten(inode, blocks) }) else { return }
       let permit = try seals.authorize(
         .fill(blocks), inode: inode, by: Actor(credentials: caller, handle: handle))
