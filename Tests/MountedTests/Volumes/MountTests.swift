@@ -86,7 +86,25 @@ struct MountTests {
     #expect(try volume.fsck().status == 0)
   }
 
-  /// Another mount may not read an image that is mounted for writing; two may read one.
+  /// The kernel's side of `mount -o remount,ro`.
+  @Test func remountedReadOnly() throws {
+    let volume = try mounted()
+    defer { volume.remove() }
+    let path = volume.root / "file"
+    try path.create([1])
+    let file = try path.open(O_RDWR)
+    #expect(throws: Errno(EBUSY)) { try check(hmt_remount(volume.mountPoint, 1)) }
+    file.close()
+    try check(hmt_remount(volume.mountPoint, 1))
+    #expect(throws: Errno(EROFS)) { try path.open(O_RDWR) }
+    #expect(throws: Errno(EROFS)) { try path.unlink() }
+    try check(hmt_remount(volume.mountPoint, 0))
+    try path.create([2])
+    #expect(try path.contents() == [2])
+    volume.finish()
+  }
+
+  /// umount(8) returns before the daemon has ended; the next mount waits for it.
   @Test func umountAndMountAtOnce() throws {
     let volume = try mounted()
     defer { volume.remove() }
