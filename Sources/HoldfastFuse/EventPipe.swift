@@ -62,6 +62,7 @@ struct SignalWatch {
         errno = saved
       }
     }
+    Self.unblock()
     // A pipe or socket that went away is an error code, not an end.
     signal(SIGPIPE, SIG_IGN)
   }
@@ -71,6 +72,15 @@ struct SignalWatch {
   func end() {
     for signal in Self.signals { Self.set(signal, SIG_IGN) }
     Self.descriptor = -1
+  }
+
+  /// A parent may have left them blocked, as threads of a runtime often have them. They are this thread's to take:
+  /// the others block everything.
+  private static func unblock() {
+    var set = sigset_t()
+    sigemptyset(&set)
+    for signal in signals { sigaddset(&set, signal) }
+    pthread_sigmask(SIG_UNBLOCK, &set, nil)
   }
 
   private static func set(_ signal: Int32, _ handler: __sighandler_t?) {

@@ -35,6 +35,8 @@ public final class Store: @unchecked Sendable {
   var pending = PendingMutations()
   /// Facts of the volume; counters are current, checkpoint fields are those of the last checkpoint.
   var volume: Superblock
+  /// The superblock both copies hold; nil before this mount's first checkpoint.
+  var durableSuperblock: Superblock?
   /// Rises with every transaction; a commit makes all up to its ticket durable.
   var ticket: UInt64 = 0
   /// Mutations in all; tells whether a failing transaction had changed anything.

@@ -83,8 +83,8 @@ static inline int hmt_umount(const char *path, int lazy) { return (int)syscall(S
 static inline int hmt_mount(const char *source, const char *target, const char *type) {
   return (int)syscall(SYS_mount, source, target, type, 0, "");
 }
-static inline int hmt_remount_read_only(const char *target) {
-  return (int)syscall(SYS_mount, "none", target, NULL, 32 | 1 /* MS_REMOUNT, MS_RDONLY */, NULL);
+static inline int hmt_remount(const char *target, int read_only) {
+  return (int)syscall(SYS_mount, "none", target, NULL, 32 /* MS_REMOUNT */ | (read_only ? 1 : 0), NULL);
 }
 
 /* MAP_SHARED of a file; NULL with errno. */

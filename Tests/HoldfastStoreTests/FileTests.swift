@@ -147,6 +147,21 @@ import Testing
     #expect(volume.device.bytesWritten.load(ordering: .relaxed) - bytes <= 16 << 10)
   }
 
+  @Test func aFailedVolumeSaysSoAtItsNextMount() throws {
+    var volume = try Volume()
+    let file = try volume.create("file")
+    try volume.store.syncAll()
+    volume.device.refusesWrites = true
+    _ = try volume.create("lost")
+    #expect(throws: FSError.self) { try volume.store.sync(file, dataOnly: false) }
+    #expect(throws: FSError.readOnly) { try volume.create("refused") }
+    volume.device.refusesWrites = false
+    #expect(throws: FSError.self) { try volume.store.unmount() }
+    volume.store = try Store(mounting: volume.device, options: Volume.options)
+    #expect(volume.store.superblock.state.contains(.errors))
+    #expect(try volume.names() == [".", "..", "file"])
+  }
+
   @Test func cleanMountReadsFewBlocks() throws {
     var volume = try Volume()
     for index in 0..<5000 { _ = try volume.create("file-\(index)") }

@@ -56,7 +56,7 @@ extension Store {
     volume.chunkMap = map.blocks[0].block
     volume.chunkMapBlocks = UInt64(map.blocks.count)
     volume.writtenSeconds = Timestamp.now.seconds
-    volume.state = closing && unlinked.isEmpty ? [.clean] : []
+    volume.state = volume.state.intersection(.errors).union(closing && unlinked.isEmpty ? [.clean] : [])
     let head = journal.head
     let recordBlocks =
       inJournal && batch.count > 0 ? JournalRecord.blocks(payloadBytes: batch.payload.count) : 0
@@ -78,8 +78,18 @@ extension Store {
       tree.thaw(nodes)
       chunks.thaw(map)
       journal.setTail(position: superblock.journalPosition)
+      durableSuperblock = superblock
     }
     publishDurable(ticket: batchTicket, data: data)
+  }
+
+  /// The volume failed: its superblock says so, as far as it can still be written. Nothing else changes: this is the
+  /// last durable checkpoint's, whose blocks and journal nobody has reused.
+  func markErrors() {
+    guard var superblock = treeLock.withLock({ durableSuperblock }) else { return }
+    superblock.state.insert(.errors)
+    // A device that refuses this as well has been reported already.
+    try? writeSuperblocks(superblock)
   }
 
   /// Both copies, one after the other: at every moment one of them is whole.

@@ -50,7 +50,10 @@ extension Store {
     background?.stop()
     background = nil
     defer { treeLock.withLock { shutDown = true } }
-    if let failure = treeLock.withLock({ writeFailure }) { throw failure }
+    if let failure = treeLock.withLock({ writeFailure }) {
+      markErrors()
+      throw failure
+    }
     if options.readOnly { return }
     for inode in treeLock.withLock({ Array(speculative) }) { try trimPreallocation(of: inode, ifUnlocked: false) }
     // The kernel's references end with the mount: what has no name is nobody's.

@@ -13,6 +13,10 @@ extension Store {
   ///   `.verify`), and what `SealTable.insert` throws.
   public func seal(_ request: SealRequest, createOnly: Bool, of inode: InodeNumber) throws(FSError) -> SealGrant {
     if request.isPersistent { try reading { () throws(FSError) in try checkWritable() } }
+    // The limits are looked at before anything is filled for a request they refuse.
+    var request = request
+    request.pinnedBytes = request.scope.byteCount(
+      ofFile: try reading { () throws(FSError) in try self.inode(inode).size })
     do throws(FSError) {
       try seals.precheck(request, inode: inode, createOnly: createOnly)
     } catch .quotaExceeded {
@@ -20,7 +24,6 @@ extension Store {
       throw .quotaExceeded
     }
     if request.preparation == .fill { try prepare(inode, request.scope, by: request.taker) }
-    var request = request
     // Each round makes durable what the one before found; writers that never pause lose to the last, which waits
     // for its commit under the lock.
     for attempt in 0..<3 {
@@ -134,7 +137,9 @@ extension Store {
     try inodeLocks.exclusive(inode) { () throws(FSError) in
       try trimLocked(inode)
       let record = try reading { () throws(FSError) in try writableFile(inode) }
-      let blocks = scope.blocks(ofFile: record.size)
+      // Nothing written lies behind the end: what is asked for there is left alone.
+      let blocks = scope.blocks(ofFile: record.size).intersection(
+        BlockRange(from: 0, to: Block.count(covering: record.size)))
       guard try reading({ () throws(FSError) in try hasUnwritten(inode, blocks) }) else { return }
       let permit = try seals.authorize(
         .fill(blocks), inode: inode, by: Actor(credentials: caller, handle: handle))

@@ -161,19 +161,23 @@ extension Store {
     // The chunk's own records need a few nodes.
     let canTakeChunk = mayTakeChunk && chunks.freeBlocks >= 6 * (tree.rootLevel + 2)
     if canTakeChunk && !worthCheckpoint {
-      defer { treeLock.unlock() }
       let before = mutations
       do throws(FSError) {
-        guard try addChunk() else { throw .noSpace }
-        ticket += 1
+        if try addChunk() {
+          ticket += 1
+          treeLock.unlock()
+          return
+        }
       } catch {
         if mutations != before { fail(error) }
+        treeLock.unlock()
         throw error
       }
-      return
     }
+    // On a full volume every refusal comes this way: no checkpoint that cannot help.
+    let canHelp = chunks.freeBlocks + awaiting >= metadataNeed(keys: keys, purpose)
     treeLock.unlock()
-    guard awaiting > 0 else { throw .noSpace }
+    guard canHelp else { throw .noSpace }
     try checkpoint()
   }
 }

@@ -95,7 +95,20 @@ struct RenameTests {
     #expect(try (a / "file" / "..").status().st_ino == a.status().st_ino)
     #expect(throws: Errno(EINVAL)) { try a.rename(to: a / "file" / "below", hmt_rename_exchange) }
     #expect(throws: Errno(EINVAL)) { try a.rename(to: b, hmt_rename_exchange | hmt_rename_noreplace) }
-    #expect(throws: Errno(EINVAL)) { try a.rename(to: b, hmt_rename_whiteout) }
+    #expect(throws: Errno(EINVAL)) { try a.rename(to: b, hmt_rename_exchange | hmt_rename_whiteout) }
+  }
+
+  /// Overlay filesystems ask for it: a character device 0, 0 stays where the file was.
+  @Test func whiteout() throws {
+    let folder = try folder()
+    let (a, b) = (folder / "a", folder / "b")
+    try a.create([1])
+    try b.create([2])
+    try a.rename(to: b, hmt_rename_whiteout)
+    #expect(try b.contents() == [1])
+    let status = try a.statusOfLink()
+    #expect(status.st_mode & S_IFMT == S_IFCHR && status.st_rdev == 0)
+    try a.unlink()
   }
 
   /// An open handle and its file survive a move, and a replaced file that is open lives on.

@@ -21,8 +21,12 @@ final class Child {
   private let errors: Int32
   private var status: Int32?
 
-  /// Starts `arguments[0]`, looked for in PATH. `inherited`: descriptors the child finds at 10, 11 and so on.
-  init(_ arguments: [String], input: Int32? = nil, output: Int32? = nil, inherited: [Int32] = []) throws(Errno) {
+  /// Starts `arguments[0]`, looked for in PATH, with no or all signals blocked, whatever this thread blocks.
+  /// `inherited`: descriptors the child finds at 10, 11 and so on.
+  init(
+    _ arguments: [String], input: Int32? = nil, output: Int32? = nil, inherited: [Int32] = [],
+    blockingSignals: Bool = false
+  ) throws(Errno) {
     self.output = try check(output ?? hmt_memory_file())
     errors = try check(hmt_memory_file())
     var actions = posix_spawn_file_actions_t()
@@ -38,11 +42,18 @@ final class Child {
     for (index, descriptor) in inherited.enumerated() {
       posix_spawn_file_actions_adddup2(&actions, descriptor, Int32(10 + index))
     }
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var mask = sigset_t()
+    if blockingSignals { sigfillset(&mask) } else { sigemptyset(&mask) }
+    posix_spawnattr_setsigmask(&attributes, &mask)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
     var words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
     words.append(nil)
     defer { for word in words { free(word) } }
     var child: pid_t = 0
-    let code = posix_spawnp(&child, arguments[0], &actions, nil, words, Glibc.environ)
+    let code = posix_spawnp(&child, arguments[0], &actions, &attributes, words, Glibc.environ)
     pid = child
     guard code == 0 else {
       status = 127

@@ -37,7 +37,7 @@ enum TestEnvironment {
     if let folder = variable("HOLDFAST_TEST_FOLDER") { return folder }
     var statistics = statvfs()
     let isRoomy =
-      statvfs("/dev/shm", &statistics) == 0 && UInt64(statistics.f_bavail) * UInt64(statistics.f_frsize) >= 4 << 30
+      statvfs("/dev/shm", &statistics) == 0 && UInt64(statistics.f_bavail) * UInt64(statistics.f_frsize) >= 2 << 30
     return isRoomy && access("/dev/shm", W_OK) == 0 ? "/dev/shm" : variable("TMPDIR") ?? "/tmp"
   }()
 

@@ -47,7 +47,7 @@ extension Trait where Self == ConditionTrait {
 }
 
 extension Trait where Self == MountedTrait {
-  static func mounted(mebibytes: Int = 96, options: String = "") -> Self {
+  static func mounted(mebibytes: Int = 64, options: String = "") -> Self {
     MountedTrait(mebibytes: mebibytes, options: options)
   }
 }

@@ -35,10 +35,11 @@ final class Volume: @unchecked Sendable {
 
   deinit { remove() }
 
-  func mount(_ options: String = "") throws {
+  /// `blockingSignals`: as a parent that blocks all signals would start it.
+  func mount(_ options: String = "", blockingSignals: Bool = false) throws {
     var arguments = [TestEnvironment.holdfast, "mount", image, mountPoint, "--log", logFile]
     if !options.isEmpty { arguments += ["-o", options] }
-    let result = try run(arguments)
+    let result = try Child(arguments, blockingSignals: blockingSignals).finish()
     guard result.status == 0 else { throw Trouble("mount: \(result.errorLine)\n\(log)") }
     connection = FuseControl(mountPoint: mountPoint)
     daemon = try information().pid

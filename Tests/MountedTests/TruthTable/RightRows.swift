@@ -115,6 +115,23 @@ struct RightRows {
     try path.unseal()
   }
 
+  /// A refusal is whole: nothing is filled for a request that is over quota.
+  @Test("Row 23: fill over quota changes no map")
+  func row23Fill() throws {
+    let user = Agent.otherUser + 2
+    let (large, small) = (try sharedFile([], owner: user), try sharedFile([], owner: user))
+    try large.truncate((1 << 40) - 4096)
+    try small.truncate(1 << 20)
+    let owner = try Agent(uid: user)
+    try owner.call("setxattr", large, "holdfast.seal", "as-is", 0)
+    #expect(throws: Errno(EDQUOT)) { try owner.call("setxattr", small, "holdfast.seal", "fill", 0) }
+    #expect(try small.extents().isEmpty)
+    #expect(try small.sealCount() == 0)
+    try owner.call("removexattr", large, "holdfast.seal")
+    try owner.call("setxattr", small, "holdfast.seal", "fill", 0)
+    try owner.call("removexattr", small, "holdfast.seal")
+  }
+
   @Test("Precedence: EPERM before EINVAL")
   func permissionBeforeValidity() throws {
     let path = try sharedFile([])
