@@ -60,7 +60,14 @@ extension Store {
       if left.more { try putOrphan(number, OrphanRecord(kind: .truncating, firstBlock: firstBlock)) }
       return left.more
     }
-    if more { try finishTruncation(number, from: firstBlock, permit) }
+    guard more else { return }
+    do throws(FSError) {
+      try finishTruncation(number, from: firstBlock, permit)
+    } catch {
+      // The tail is still mapped while the size says otherwise: nothing may be built on that. The next mount goes on.
+      treeLock.withLock { fail(error) }
+      throw error
+    }
   }
 
   /// Frees the rest of a long tail and forgets the intent.
@@ -74,6 +81,7 @@ extension Store {
         let left = try removeExtents(
           of: number, from: firstBlock, to: Key.maximumOffset, limit: Store.removalStep, permit)
         record.blocks -= min(record.blocks, left.removedBlocks)
+        touchMap(&record)
         try putInode(number, record)
         // An unlinked inode keeps its own record: reclaiming it frees everything anyhow.
         if !left.more, !unlinked.contains(number) { try delete(.orphan(number)) }
