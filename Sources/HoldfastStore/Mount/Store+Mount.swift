@@ -35,7 +35,7 @@ extension Store {
       try checkpoint()
       try finishTruncations()
       if replayed > 0 { try releaseDurableQuarantine() }
-      for inode in treeLock.withLock({ unlinked }) { reclaimQueue.append(inode) }
+      for inode in treeLock.withLock({ unlinked.sorted() }) { reclaimQueue.append(inode) }
     }
     seals.onWithdrawal = { [weak self] inode in self?.advanceGeneration(of: inode) }
     try loadPersistentSeals()
@@ -55,10 +55,10 @@ extension Store {
       throw failure
     }
     if options.readOnly { return }
-    for inode in treeLock.withLock({ Array(speculative) }) { try trimPreallocation(of: inode, ifUnlocked: false) }
+    for inode in treeLock.withLock({ speculative.sorted() }) { try trimPreallocation(of: inode, ifUnlocked: false) }
     // The kernel's references end with the mount: what has no name is nobody's.
     references.removeAll()
-    for inode in treeLock.withLock({ unlinked }) { reclaimQueue.append(inode) }
+    for inode in treeLock.withLock({ unlinked.sorted() }) { reclaimQueue.append(inode) }
     try housekeep()
     // Quarantine empties only after its commit, and emptying it changes records once more.
     try syncAll()
