@@ -26,7 +26,7 @@ extension Store {
     }
   }
 
-  /// Keys a new inode may need: itself, its entry, its parent, an orphan, two ACLs of up to 65 pieces.
+  /// Keys a new inode may need: itself, its entry, its parent, an orphan, two access control lists of a block each.
   private static let keysPerMake = 16
 
   private func make(
@@ -37,6 +37,7 @@ extension Store {
     return try transaction(keys: Store.keysPerMake, .growing) { () throws(FSError) in
       var directory = try changeableDirectory(parent)
       if try find(name, in: parent) != nil { throw .exists }
+      try checkPlace(for: name, in: parent)
       var (record, acl) = try newRecord(new, in: directory, parent, caller)
       guard let type = record.fileType else { throw .invalid(.argument) }
       if type == .directory {

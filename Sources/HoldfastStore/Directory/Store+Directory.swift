@@ -59,6 +59,11 @@ extension Store {
     return (nil, free)
   }
 
+  /// Throws `.nameHashExhausted` when a new entry could not be added: asked before anything is changed.
+  func checkPlace(for name: UnsafeRawBufferPointer, in parent: InodeNumber) throws(FSError) {
+    if try search(name, in: parent).free == nil { throw .nameHashExhausted }
+  }
+
   /// Adds an entry that does not exist and counts it in `directory`, whose record the caller puts.
   func addEntry(
     _ name: UnsafeRawBufferPointer, _ inode: InodeNumber, _ type: FileType, in parent: InodeNumber,

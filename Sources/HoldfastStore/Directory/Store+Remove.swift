@@ -112,6 +112,7 @@ extension Store {
     }
     var directory = try inode(parent)
     let movesDirectory = record.isDirectory && parent != newParent
+    if target == nil { try checkPlace(for: newName, in: newParent) }
     if movesDirectory, target == nil, try inode(newParent).links >= Limits.links { throw .tooManyLinks }
 
     try removeEntry(source, &directory)

@@ -138,6 +138,8 @@ extension Store {
     _ kind: AclKind, of number: InodeNumber, _ value: UnsafeRawBufferPointer, dropSetGroupID: Bool,
     _ record: inout InodeRecord
   ) throws(FSError) {
+    // The kernel's FUSE passes no longer ones; a transaction that makes an inode must hold two inherited lists.
+    guard value.count <= Block.size else { throw .argumentTooLong }
     guard let acl = Acl(value) else { throw .invalid(.aclFormat) }
     if record.fileType == .symlink { throw .unsupported }
     switch kind {
