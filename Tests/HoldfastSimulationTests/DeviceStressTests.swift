@@ -23,6 +23,14 @@ import Testing
     #expect(outcome.failure == nil, "\(outcome.summary)\n\(outcome.failingLog?.text ?? "")")
   }
 
+  @Test func aSeedIsARun() {
+    var options = Self.options(8, operations: 1200)
+    options.crashEvery = 80
+    let first = runDeviceStress(options)
+    let second = runDeviceStress(options)
+    #expect(first.device == second.device && first.counts.operations == second.counts.operations)
+  }
+
   @Test(arguments: [11, 12, 13, 14] as [UInt64])
   func itSurvivesPowerCuts(_ seed: UInt64) {
     var options = Self.options(seed, operations: 4000)

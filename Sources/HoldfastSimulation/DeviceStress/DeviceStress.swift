@@ -7,7 +7,7 @@ public func runDeviceStress(_ options: StressOptions) -> StressOutcome {
   var outcome = StressOutcome(seed: options.seed)
   var operations: [Operation] = []
   operations.reserveCapacity(options.operations)
-  outcome.failure = runDevice(options, job: 0, counts: &outcome.counts) { index, model in
+  runDevice(options, into: &outcome) { index, model in
     guard index < options.operations else { return nil }
     return { generator in
       let operation = generator.next(model)
@@ -23,13 +23,12 @@ public func runDeviceStress(_ options: StressOptions) -> StressOutcome {
 public func replayDeviceStress(_ log: OperationLog, options: StressOptions = StressOptions()) -> StressOutcome {
   let options = log.applied(to: options)
   var outcome = StressOutcome(seed: log.seed)
-  outcome.failure = replay(log.operations, options, &outcome.counts)
+  replay(log.operations, options, into: &outcome)
   return outcome
 }
 
-private func replay(_ operations: [Operation], _ options: StressOptions, _ counts: inout StressCounts) -> StressFailure?
-{
-  runDevice(options, job: 0, counts: &counts) { index, _ in
+private func replay(_ operations: [Operation], _ options: StressOptions, into outcome: inout StressOutcome) {
+  runDevice(options, into: &outcome) { index, _ in
     index < operations.count ? { _ in operations[index] } : nil
   }
 }
@@ -43,8 +42,9 @@ private func report(
     var quiet = options
     quiet.progress = nil
     let shrinker = Shrinker(kind: failure.kind, seconds: options.shrinkSeconds) { candidate in
-      var counts = StressCounts()
-      return replay(candidate, quiet, &counts)
+      var attempt = StressOutcome(seed: quiet.seed)
+      replay(candidate, quiet, into: &attempt)
+      return attempt.failure
     }
     shrunk = shrinker.shrink(operations, failure)
   }
@@ -56,29 +56,27 @@ private func report(
 
 /// One run from a fresh volume. `next` gives what makes the operation of an index, nil at the end.
 private func runDevice(
-  _ options: StressOptions, job: Int, counts: inout StressCounts,
+  _ options: StressOptions, into outcome: inout StressOutcome,
   next: (Int, ModelFilesystem) -> ((inout OperationGenerator) -> Operation)?
-) -> StressFailure? {
+) {
   var profile = GeneratorProfile()
   profile.maximumFileBytes = options.maximumFileBytes
   profile.seals = options.seals
   profile.crashEvery = options.crashEvery
   profile.remountEvery = options.remountEvery
-  var generator = OperationGenerator(profile: profile, seed: options.seed, part: job)
+  var generator = OperationGenerator(profile: profile, seed: options.seed, part: 0)
   let model = ModelFilesystem(
-    root: RootDirectory.inode, rootMode: 0o755, job: job, maximumFileBytes: options.maximumFileBytes,
+    root: RootDirectory.inode, rootMode: 0o755, job: 0, maximumFileBytes: options.maximumFileBytes,
     remembersHistory: true)
-  let runner: StressRunner<StoreTarget>
   do throws(StressFailure) {
     let target = try StoreTarget(
       imageBytes: options.imageBytes, seed: options.seed, maximumFileBytes: options.maximumFileBytes,
       cacheBytes: options.cacheBytes, checks: options.checks, faults: options.deviceFaults)
-    runner = StressRunner(target: target, model: model)
-  } catch {
-    return error
-  }
-  defer { counts.add(runner.counts) }
-  do throws(StressFailure) {
+    let runner = StressRunner(target: target, model: model)
+    defer {
+      outcome.counts.add(runner.counts)
+      outcome.device = target.device.counters
+    }
     var index = 0
     while let make = next(index, model) {
       try runner.step(make(&generator), index: index)
@@ -87,7 +85,6 @@ private func runDevice(
     }
     try runner.finish(index: index, remounting: true)
   } catch {
-    return error
+    outcome.failure = error
   }
-  return nil
 }

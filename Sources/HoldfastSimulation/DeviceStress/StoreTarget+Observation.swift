@@ -18,7 +18,7 @@ extension StoreTarget {
         strangers += results.strangers
         let entries = results.entries
         observed.nodes[directory]?.entries = entries
-        for inode in entries.values where observed.nodes[inode] == nil {
+        for inode in entries.values.sorted() where observed.nodes[inode] == nil {
           let node = try node(inode)
           observed.nodes[inode] = node
           if node.kind == .directory { pending.append(inode) }

@@ -35,6 +35,8 @@ public struct StressOptions: Sendable {
 public struct StressOutcome: Sendable {
   public var counts = StressCounts()
   public var seed: UInt64
+  /// Device-sim: what the device did, from the last power cut on; the same for every run of a seed.
+  public var device: SimulatedDevice.Counters?
   /// Nil: everything held.
   public var failure: StressFailure?
   /// What was being done when it failed: the shortened log, and the file it is in.

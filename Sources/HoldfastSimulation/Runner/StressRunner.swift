@@ -111,7 +111,7 @@ final class StressRunner<Target: StressTarget> {
       if !sealedMaps.isEmpty { sealedMaps.removeAll() }
       return
     }
-    for id in model.seals.keys {
+    for id in model.seals.keys.sorted() {
       guard let map = target.map(of: id, model) else { continue }
       if before[id] != nil, let granted = sealedMaps[id] {
         // A grant that is withdrawn moves the generation on, and only that.
@@ -184,7 +184,7 @@ final class StressRunner<Target: StressTarget> {
     model.allDurable()
     model.endTemporarySeals()
     try compareWhole()
-    for (id, granted) in sealedMaps {
+    for (id, granted) in sealedMaps.sorted(by: { $0.key < $1.key }) {
       guard model.seals[id] != nil else {
         sealedMaps[id] = nil
         continue
@@ -205,7 +205,7 @@ final class StressRunner<Target: StressTarget> {
     let observed = try target.observe(model)
     let expected = model.metadata.withoutOrphans
     if let difference = expected.difference(from: observed) { throw StressFailure(.metadata, difference) }
-    for (id, node) in expected.nodes where node.kind == .file {
+    for id in expected.nodes.keys.sorted() where expected.nodes[id]?.kind == .file {
       guard let content = model.contents[id] else { continue }
       try target.readWhole(id, size: content.count, model)
       if let failure = model.difference(id, content.bytes, target.results.bytes, 0) { throw failure }
@@ -220,7 +220,7 @@ final class StressRunner<Target: StressTarget> {
     if let inFlight { model.commitInFlight(inFlight.operation, inFlight.expectation, observed) }
     model.loseHandles()
     if let failure = model.judge(observed, lastIsInFlight: inFlight != nil) { throw failure }
-    for (id, node) in observed.nodes where node.kind == .file {
+    for (id, node) in observed.nodes.sorted(by: { $0.key < $1.key }) where node.kind == .file {
       try target.readWhole(id, size: Int(node.size), model)
       guard target.results.count == Int(node.size) else {
         throw StressFailure(.crashContents, "inode \(id): read \(target.results.count) of \(node.size) bytes")
@@ -228,7 +228,7 @@ final class StressRunner<Target: StressTarget> {
       if let failure = model.judge(id, target.results.bytes) { throw failure }
       model.adopt(id, target.results.bytes)
     }
-    for (id, node) in observed.nodes where node.kind == .file {
+    for (id, node) in observed.nodes.sorted(by: { $0.key < $1.key }) where node.kind == .file {
       let found = target.persistentSeals(of: id, model)
       if let failure = model.adoptPersistent(found, of: id, inFlight: inFlight?.operation) { throw failure }
       guard let granted = sealed[id], let map = target.map(of: id, model) else { continue }
@@ -238,7 +238,7 @@ final class StressRunner<Target: StressTarget> {
     }
     model.adopt(observed)
     sealedMaps = [:]
-    for id in model.seals.keys { sealedMaps[id] = target.map(of: id, model) }
+    for id in model.seals.keys.sorted() { sealedMaps[id] = target.map(of: id, model) }
   }
 
   /// Runs `body`, putting `index` into its failure unless a step did.

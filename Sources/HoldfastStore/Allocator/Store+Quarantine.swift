@@ -85,7 +85,7 @@ extension Store {
 
   /// An allocation failed: gives back what waits for a commit, and preallocation nobody asked for.
   func reclaimSpace() throws(FSError) {
-    let holders = treeLock.withLock { Array(speculative) }
+    let holders = treeLock.withLock { speculative.sorted() }
     for inode in holders { try trimPreallocation(of: inode, ifUnlocked: true) }
     try syncAll()
     try releaseDurableQuarantine()

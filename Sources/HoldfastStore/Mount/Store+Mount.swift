@@ -35,7 +35,7 @@ extension Store {
       try checkpoint()
       try finishTruncations()
       if replayed > 0 { try releaseDurableQuarantine() }
-      for inode in treeLock.withLock({ unlinked }) { reclaimQueue.append(inode) }
+      for inode in treeLock.withLock({ unlinked.sorted() }) { reclaimQueue.append(inode) }
     }
     seals.onWithdrawal = { [weak self] inode in self?.advanceGeneration(of: inode) }
     try loadPersistentSeals()
@@ -57,10 +57,10 @@ extension Store {
     if options.readOnly { return }
     // First what everybody was promised; one bad inode must not cost the others anything.
     try syncAll()
-    for inode in treeLock.withLock({ Array(speculative) }) { trimAfterClose(inode) }
+    for inode in treeLock.withLock({ speculative.sorted() }) { trimAfterClose(inode) }
     // The kernel's references end with the mount: what has no name is nobody's.
     references.removeAll()
-    for inode in treeLock.withLock({ unlinked }) { reclaimQueue.append(inode) }
+    for inode in treeLock.withLock({ unlinked.sorted() }) { reclaimQueue.append(inode) }
     try housekeep()
     // Quarantine empties only after its commit, and emptying it changes records once more.
     try syncAll()
