@@ -210,6 +210,15 @@ import Testing
     }
   }
 
+  @Test func preparingFarBeyondTheEndIsDoneAtOnce() throws {
+    let volume = try Volume()
+    let file = try volume.create("short")
+    try volume.write(file, pattern(5000))
+    try volume.store.prepare(file, offset: 0, byteCount: Limits.fileBytes, handle: nil, by: Volume.user)
+    try volume.store.prepare(file, offset: 1 << 40, byteCount: 1 << 50, handle: nil, by: Volume.user)
+    #expect(try volume.size(file) == 5000)
+  }
+
   @Test func cleanMountReadsFewBlocks() throws {
     var volume = try Volume()
     for index in 0..<5000 { _ = try volume.create("file-\(index)") }

@@ -135,7 +135,8 @@ extension Store {
     _ inode: InodeNumber, _ scope: SealScope, by caller: Credentials, handle: UInt64? = nil
   ) throws(FSError) {
     let size = try reading { () throws(FSError) in try writableFile(inode) }.size
-    var rest = scope.blocks(ofFile: size)
+    // Nothing written lies behind the end: what is asked for there is left alone.
+    var rest = scope.blocks(ofFile: size).intersection(BlockRange(from: 0, to: Block.count(covering: size)))
     // In pieces, so that others' requests on the inode get their turn: the worst wait is one piece's zeros.
     while !rest.isEmpty {
       let piece = BlockRange(start: rest.start, count: min(rest.count, Store.prepareStep))
@@ -151,7 +152,7 @@ extension Store {
     try inodeLocks.exclusive(inode) { () throws(FSError) in
       try trimLocked(inode)
       let record = try reading { () throws(FSError) in try writableFile(inode) }
-      // Nothing written lies behind the end: what is asked for there is left alone.
+      // It may have been cut meanwhile.
       let blocks = asked.intersection(BlockRange(from: 0, to: Block.count(covering: record.size)))
       guard try reading({ () throws(FSError) in try hasUnwritten(inode, blocks) }) else { return }
       let permit = try seals.authorize(.fill(blocks), inode: inode, by: actor)
