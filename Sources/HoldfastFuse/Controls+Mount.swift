@@ -58,8 +58,7 @@ extension MountSession {
     else { throw .invalid(.argument) }
     let offset = input.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
     guard offset <= Limits.fileBytes else { throw .invalid(.argument) }
-    let extents = try store.extents(of: call.inode, from: offset, limit: limit)
-    let generation = try store.mapGeneration(of: call.inode)
+    let (extents, generation) = try store.map(of: call.inode, from: offset, limit: limit)
     var bytes = [UInt8](repeating: 0, count: call.input.count)
     bytes.withUnsafeMutableBytes { output in
       output.storeBytes(of: UInt32(HOLDFAST_ABI_VERSION), as: UInt32.self)

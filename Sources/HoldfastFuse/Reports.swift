@@ -1,4 +1,4 @@
-/// What the daemon tells of itself, as JSON: `holdfast.stats` and HOLDFAST_IOC_INFO. docs/INTERFACE.md and
+/// What the daemon tells of itself, as JSON: `holdfast.stats` and HOLDFAST_IOC_INFO. docs/ABI.md and
 /// docs/ABI.md name the members.
 
 import Glibc

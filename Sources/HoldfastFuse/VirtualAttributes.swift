@@ -1,4 +1,4 @@
-/// The attributes `holdfast.*`: what stands on a file, taken and released by setfattr. docs/INTERFACE.md has the
+/// The attributes `holdfast.*`: what stands on a file, taken and released by setfattr. docs/ABI.md has the
 /// table.
 
 import HoldfastBase

@@ -1,5 +1,5 @@
 /// `holdfast.holders`, `holdfast.seals` and what `--json` shows of requests: one array of objects, members as in
-/// docs/INTERFACE.md.
+/// docs/ABI.md.
 
 import HoldfastBase
 

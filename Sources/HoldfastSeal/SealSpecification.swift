@@ -1,5 +1,5 @@
 /// What the text of `holdfast.seal` asks for, and its canonical text. The parser is
-/// SealSpecification+Parsing.swift; docs/INTERFACE.md has the grammar.
+/// SealSpecification+Parsing.swift; docs/ABI.md has the grammar.
 
 import HoldfastBase
 

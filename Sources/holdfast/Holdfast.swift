@@ -36,6 +36,7 @@ struct Holdfast: ParsableCommand {
 
   static func main() {
     do {
+      try refuseMangledArguments()
       let (arguments, held) = Hold.split(Array(CommandLine.arguments.dropFirst()))
       var command = try parseAsRoot(arguments)
       if var hold = command as? Hold {
@@ -46,6 +47,14 @@ struct Holdfast: ParsableCommand {
       guard fflush(nil) == 0 else { throw CommandError("stdout", errno: errno) }
     } catch {
       end(with: error)
+    }
+  }
+
+  /// Arguments become text, which cannot hold every byte: a name that is not UTF-8 would turn into another file's.
+  private static func refuseMangledArguments() throws {
+    for index in 1..<max(Int(CommandLine.argc), 1) {
+      guard let argument = CommandLine.unsafeArgv[index], String(validatingCString: argument) == nil else { continue }
+      throw CommandError("argument \(index)", "not UTF-8: use setfattr and getfattr for this file", exitStatus: 64)
     }
   }
 

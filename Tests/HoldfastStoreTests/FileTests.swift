@@ -1,4 +1,5 @@
 import HoldfastBase
+import HoldfastSeal
 import HoldfastStore
 import Testing
 
@@ -160,6 +161,53 @@ import Testing
     volume.store = try Store(mounting: volume.device, options: Volume.options)
     #expect(volume.store.superblock.state.contains(.errors))
     #expect(try volume.names() == [".", "..", "file"])
+  }
+
+  @Test func preallocationStopsAtTheLargestBlock() throws {
+    var volume = try Volume(mebibytes: 128)
+    let file = try volume.create("far")
+    volume.store.opened(file, writing: true)
+    try volume.write(file, pattern(100_000))
+    try volume.write(file, [7], at: Limits.fileBytes - 1)
+    #expect(try volume.read(file, 10, at: Limits.fileBytes - 1) == [7])
+    volume.store.closed(file, handle: 1, writing: true)
+    try volume.unlink("far")
+    try volume.store.housekeep()
+    try volume.remount()
+    #expect(volume.store.usage.inodes == 1)
+  }
+
+  @Test func aPersistentSealGoesWithItsInodeWhateverTheCrash() throws {
+    var volume = try Volume()
+    let file = try volume.create("sealed")
+    try volume.write(file, pattern(5000))
+    let request = SealRequest(lifetime: .persistent, name: "keep", taker: Volume.user)
+    _ = try volume.store.seal(request, createOnly: false, of: file)
+    try volume.crash()
+    #expect(volume.store.seals.count(file) == 1)
+    try volume.unlink("sealed")
+    try volume.store.housekeep()
+    try volume.crash()
+    #expect(throws: FSError.notFound) { try volume.lookup("sealed") }
+    #expect(volume.store.seals.totalCount == 0)
+  }
+
+  @Test func aPersistentSealTakenAgainOutlivesTheReleaseBefore() throws {
+    var volume = try Volume()
+    let file = try volume.create("sealed")
+    try volume.write(file, pattern(5000))
+    let request = SealRequest(lifetime: .persistent, name: "again", taker: Volume.user)
+    for _ in 0..<3 {
+      _ = try volume.store.seal(request, createOnly: true, of: file)
+      // Revoked from the table, taken again before the record is looked at.
+      let revoked = volume.store.seals.revoke(.all)
+      _ = try volume.store.seal(request, createOnly: true, of: file)
+      volume.store.seals.onExpiry?(revoked)
+      #expect(volume.store.seals.count(file) == 1)
+      try volume.remount()
+      #expect(volume.store.seals.count(file) == 1)
+      try volume.store.unseal(request.identity, of: file, by: Volume.user)
+    }
   }
 
   @Test func cleanMountReadsFewBlocks() throws {

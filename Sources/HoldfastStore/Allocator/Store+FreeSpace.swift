@@ -40,10 +40,16 @@ extension Store {
     return taken
   }
 
-  /// A new metadata chunk; false when no run is long enough.
+  /// A word of a chunk's bitmap: what an aged volume still finds in one piece.
+  static let smallestChunkBlocks: UInt64 = 64
+
+  /// A new metadata chunk, of the usual length or as long as the longest free run; false when that is too short.
   func addChunk() throws(FSError) -> Bool {
-    guard let run = try freeRun(atLeast: chunkBlocks) else { return false }
-    let chunk = BlockRange(start: run.start, count: chunkBlocks)
+    var found = try freeRun(atLeast: chunkBlocks)
+    if found == nil { found = try longestFreeRun() }
+    guard let run = found, run.count >= Store.smallestChunkBlocks else { return false }
+    let usable = run.count / Store.smallestChunkBlocks * Store.smallestChunkBlocks
+    let chunk = BlockRange(start: run.start, count: min(usable, chunkBlocks))
     // The chunk is usable before its records are in the tree: they may need its nodes.
     chunks.add(chunk)
     try take(chunk, from: run)

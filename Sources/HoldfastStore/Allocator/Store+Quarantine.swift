@@ -59,7 +59,10 @@ extension Store {
     while treeLock.withLock({ writeFailure == nil && releaseQueue.next(durable: durable) != nil }) {
       treeLock.lock()
       // This runs between other operations' admission and their transaction: never let it starve them of nodes.
-      guard chunks.freeBlocks > Store.releaseStep * Store.keysPerAllocation * (tree.rootLevel + 2) / 2 + 32 else {
+      guard
+        chunks.freeBlocks > Store.releaseStep * Store.keysPerAllocation * (tree.rootLevel + 2) / 2 + 32
+          + Store.replaySlack(level: tree.rootLevel)
+      else {
         treeLock.unlock()
         return
       }

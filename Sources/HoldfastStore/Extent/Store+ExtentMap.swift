@@ -34,7 +34,7 @@ extension Store {
   }
 
   /// File blocks lie below this: a file has at most 2^63 - 1 bytes.
-  private static let maximumFileBlocks: FileBlock = 1 << 51
+  static let maximumFileBlocks: FileBlock = 1 << 51
 
   private func decode(
     _ record: (key: Key, value: UnsafeRawBufferPointer)?, _ inode: InodeNumber
@@ -70,7 +70,7 @@ extension Store {
   func insertExtent(
     of inode: InodeNumber, _ extent: MappedExtent, _ permit: borrowing MapChangePermit
   ) throws(FSError) {
-    precondition(permit.inode == inode)
+    precondition(permit.inode == inode && extent.end <= Store.maximumFileBlocks)
     try store(extent, of: inode)
   }
 
@@ -177,8 +177,15 @@ extension Store {
 
   /// Up to `limit` extents from byte `offset` on.
   public func extents(of inode: InodeNumber, from offset: UInt64, limit: Int) throws(FSError) -> [Extent] {
+    try map(of: inode, from: offset, limit: limit).extents
+  }
+
+  /// Up to `limit` extents from byte `offset` on, and the generation of the map they belong to.
+  public func map(
+    of inode: InodeNumber, from offset: UInt64, limit: Int
+  ) throws(FSError) -> (extents: [Extent], generation: UInt64) {
     try reading { () throws(FSError) in
-      _ = try self.inode(inode)
+      let generation = currentGeneration(try self.inode(inode))
       var result: [Extent] = []
       var block = offset >> UInt64(Block.shift)
       while result.count < limit, let extent = try extent(of: inode, from: block) {
@@ -188,7 +195,7 @@ extension Store {
             length: extent.count << UInt64(Block.shift), flags: extent.record.flags))
         block = extent.end
       }
-      return result
+      return (result, generation)
     }
   }
 }

@@ -17,12 +17,15 @@ extension Store {
   func fill(
     _ number: InodeNumber, _ blocks: BlockRange, growing: Bool, _ permit: borrowing MapChangePermit
   ) throws(FSError) {
+    let holes = try holeCount(number, blocks)
+    if holes == 0 { return }
+    let keys = Store.fillStep * (Store.keysPerExtentEdit + Store.keysPerAllocation) + 1
     var block = blocks.start
     while block < blocks.end {
-      block = try transaction(keys: Store.fillStep * (Store.keysPerExtentEdit + Store.keysPerAllocation) + 1, .growing)
-      {
-        () throws(FSError) in
-        try fillStep(number, BlockRange(from: block, to: blocks.end), growing: growing, permit)
+      block = try transaction(keys: keys, .growing) { () throws(FSError) in
+        // All of it must fit before any of it is taken.
+        if block == blocks.start { try checkFree(holes) }
+        return try fillStep(number, BlockRange(from: block, to: blocks.end), growing: growing, permit)
       }
     }
   }
@@ -31,9 +34,6 @@ extension Store {
   private func fillStep(
     _ number: InodeNumber, _ blocks: BlockRange, growing: Bool, _ permit: borrowing MapChangePermit
   ) throws(FSError) -> FileBlock {
-    let holes = try holeCount(number, blocks)
-    if holes == 0 { return blocks.end }
-    try checkFree(holes)
     var record = try inode(number)
     var block = blocks.start
     var added: UInt64 = 0
@@ -45,9 +45,12 @@ extension Store {
           hole.count += try speculation(number, record, behind: blocks.end)
           if hole.end > blocks.end { speculative.insert(number) }
         }
+        // Others may have taken blocks since the check: stop at what is left, and say so in a step of its own.
+        let left = volume.freeBlocks - min(volume.freeBlocks, metadataReserve)
+        if left == 0, added > 0 { break }
+        try checkFree(1)
         let goal = try goal(number, before: hole.start)
-        let want = min(hole.count, ExtentRecord.maximumBlocks)
-        let run = try allocate(want: want, goal: goal)
+        let run = try allocate(want: min(hole.count, left, ExtentRecord.maximumBlocks), goal: goal)
         try insertExtent(
           of: number,
           MappedExtent(
@@ -65,15 +68,22 @@ extension Store {
     return min(block, blocks.end)
   }
 
+  /// Extents looked at under one hold of the tree lock; the inode's lock keeps the map still meanwhile.
+  private static let countStep = 1024
+
   private func holeCount(_ number: InodeNumber, _ blocks: BlockRange) throws(FSError) -> UInt64 {
     var holes: UInt64 = 0
     var block = blocks.start
     while block < blocks.end {
-      switch try piece(of: number, at: block, limit: blocks.end) {
-      case .mapped(let extent): block = extent.end
-      case .hole(let hole):
-        holes += hole.count
-        block = hole.end
+      try reading { () throws(FSError) in
+        for _ in 0..<Store.countStep where block < blocks.end {
+          switch try piece(of: number, at: block, limit: blocks.end) {
+          case .mapped(let extent): block = extent.end
+          case .hole(let hole):
+            holes += hole.count
+            block = hole.end
+          }
+        }
       }
     }
     return holes
@@ -90,7 +100,8 @@ extension Store {
   ) throws(FSError) -> UInt64 {
     let sizeBlocks = Block.count(covering: record.size)
     guard sizeBlocks >= Store.speculationFloor, end >= sizeBlocks, references.hasWriter(number) else { return 0 }
-    let extra = min(sizeBlocks, Store.speculationCeiling)
+    guard end < Store.maximumFileBlocks else { return 0 }
+    let extra = min(sizeBlocks, Store.speculationCeiling, Store.maximumFileBlocks - end)
     // Never at others' expense: only while there is plenty.
     guard volume.freeBlocks > metadataReserve + 16 * extra else { return 0 }
     // Not over blocks that are mapped already.

@@ -9,11 +9,11 @@ import HoldfastFormat
 import HoldfastSeal
 
 extension Store {
-  /// Sets the size, under the inode's exclusive lock, as part of setattr: `change` edits the record further.
-  /// Rows 6, 7, 8 and 9.
+  /// Sets the size, under the inode's exclusive lock, as part of setattr: `change` edits the record further and is
+  /// told whether the size is another one. Rows 6, 7, 8 and 9.
   func setSize(
     _ number: InodeNumber, to size: UInt64, by actor: Actor,
-    _ change: (inout InodeRecord) throws(FSError) -> Void
+    _ change: (inout InodeRecord, _ isOtherSize: Bool) throws(FSError) -> Void
   ) throws(FSError) {
     guard size <= Limits.fileBytes else { throw .fileTooBig }
     let record = try reading { () throws(FSError) in try writableFile(number) }
@@ -26,7 +26,7 @@ extension Store {
         var record = try inode(number)
         record.size = size
         touchMap(&record)
-        try change(&record)
+        try change(&record, true)
         try putInode(permit.inode, record)
       }
     } else if size < record.size {
@@ -35,7 +35,7 @@ extension Store {
     } else {
       try transaction(keys: 3, .shrinking) { () throws(FSError) in
         var record = try inode(number)
-        try change(&record)
+        try change(&record, false)
         try putInode(number, record)
       }
     }
@@ -43,7 +43,7 @@ extension Store {
 
   private func shrink(
     _ number: InodeNumber, to size: UInt64, _ permit: borrowing MapChangePermit,
-    _ change: (inout InodeRecord) throws(FSError) -> Void
+    _ change: (inout InodeRecord, _ isOtherSize: Bool) throws(FSError) -> Void
   ) throws(FSError) {
     let firstBlock = Block.count(covering: size)
     let more = try transaction(keys: Store.removalStep * Store.keysPerExtentEdit + 5, .shrinking) {
@@ -55,12 +55,19 @@ extension Store {
         of: number, from: firstBlock, to: Key.maximumOffset, limit: Store.removalStep, permit)
       record.blocks -= min(record.blocks, left.removedBlocks)
       touchMap(&record)
-      try change(&record)
+      try change(&record, true)
       try putInode(number, record)
       if left.more { try putOrphan(number, OrphanRecord(kind: .truncating, firstBlock: firstBlock)) }
       return left.more
     }
-    if more { try finishTruncation(number, from: firstBlock, permit) }
+    guard more else { return }
+    do throws(FSError) {
+      try finishTruncation(number, from: firstBlock, permit)
+    } catch {
+      // The tail is still mapped while the size says otherwise: nothing may be built on that. The next mount goes on.
+      treeLock.withLock { fail(error) }
+      throw error
+    }
   }
 
   /// Frees the rest of a long tail and forgets the intent.
@@ -74,6 +81,7 @@ extension Store {
         let left = try removeExtents(
           of: number, from: firstBlock, to: Key.maximumOffset, limit: Store.removalStep, permit)
         record.blocks -= min(record.blocks, left.removedBlocks)
+        touchMap(&record)
         try putInode(number, record)
         // An unlinked inode keeps its own record: reclaiming it frees everything anyhow.
         if !left.more, !unlinked.contains(number) { try delete(.orphan(number)) }

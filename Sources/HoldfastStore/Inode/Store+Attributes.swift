@@ -11,9 +11,14 @@ extension Store {
   ) throws(FSError) -> Attributes {
     if let size = changes.size {
       return try inodeLocks.exclusive(inode) { () throws(FSError) in
-        try setSize(inode, to: size, by: Actor(credentials: caller, handle: handle)) { (record) throws(FSError) in
-          record.modified = .now
-          record.changed = record.modified
+        try setSize(inode, to: size, by: Actor(credentials: caller, handle: handle)) {
+          (record, isOtherSize) throws(FSError) in
+          // The same size moves no times (POSIX): after a refused extending O_DIRECT write the kernel asks for the old
+          // size, and a refusal leaves no trace.
+          if isOtherSize {
+            record.modified = .now
+            record.changed = record.modified
+          }
           if changes.dropPrivileges { try dropPrivileges(inode, &record) }
           try apply(changes, to: inode, &record)
         }

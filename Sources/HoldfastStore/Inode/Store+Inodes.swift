@@ -89,10 +89,12 @@ extension Store {
     try inodeLocks.exclusive(number) { () throws(FSError) in
       guard !references.isHeld(number), treeLock.withLock({ unlinked.contains(number) }) else { return }
       seals.inodeEvicted(number)
+      // While the orphan record still stands: a crash in between goes on here, and leaves no record of nobody.
+      try forgetPersistentSeals(of: number)
       let permit = try seals.authorize(.reclaim, inode: number, by: .daemon)
       var more = true
       while more {
-        more = try transaction(keys: 4 * Store.removalStep, .shrinking) { () throws(FSError) in
+        more = try transaction(keys: 5 * Store.removalStep, .shrinking) { () throws(FSError) in
           var record = try inode(number)
           let left = try removeExtents(of: number, from: 0, to: Key.maximumOffset, limit: Store.removalStep, permit)
           record.blocks -= min(record.blocks, left.removedBlocks)
@@ -117,7 +119,6 @@ extension Store {
           return false
         }
       }
-      try forgetPersistentSeals(of: number)
     }
   }
 }

@@ -66,11 +66,16 @@ extension Store {
   public func housekeep(committing: Bool = true) throws(FSError) {
     reportFailure()
     if treeLock.withLock({ options.readOnly || writeFailure != nil }) { return }
-    while let inode = reclaimQueue.popFirst() { try reclaim(inode) }
+    // An inode that cannot be reclaimed stays an orphan until the next mount; the others' changes go on.
+    var failure: FSError?
+    while let inode = reclaimQueue.popFirst() {
+      do throws(FSError) { try reclaim(inode) } catch { failure = error }
+    }
     if committing || treeLock.withLock({ pending.payloadBytes > Store.batchBytes / 2 }) { try syncAll() }
     let (dirty, limit) = treeLock.withLock { (tree.dirtyCount, tree.cacheFrameLimit) }
     if dirty > limit / 2 || journal.usage > journal.capacityBlocks / 2 { try checkpoint() }
     try releaseDurableQuarantine()
+    if let failure { throw failure }
   }
 
   func reportFailure() {

@@ -55,7 +55,9 @@ extension Store {
       throw failure
     }
     if options.readOnly { return }
-    for inode in treeLock.withLock({ speculative.sorted() }) { try trimPreallocation(of: inode, ifUnlocked: false) }
+    // First what everybody was promised; one bad inode must not cost the others anything.
+    try syncAll()
+    for inode in treeLock.withLock({ speculative.sorted() }) { trimAfterClose(inode) }
     // The kernel's references end with the mount: what has no name is nobody's.
     references.removeAll()
     for inode in treeLock.withLock({ unlinked.sorted() }) { reclaimQueue.append(inode) }
@@ -130,7 +132,7 @@ extension Store {
       }
     }
     // What was written with these very blocks at hand fits in them again, unless the image lies.
-    guard chunks.freeBlocks > 2 * (tree.rootLevel + 3) + chunks.mapBlockCount else {
+    guard chunks.freeBlocks > Store.replaySlack(level: tree.rootLevel) + chunks.mapBlockCount else {
       throw .corrupt(structure: .journalRecord, block: volume.journalStart)
     }
     try apply(key, value)

@@ -134,15 +134,27 @@ extension Store {
   private func prepare(
     _ inode: InodeNumber, _ scope: SealScope, by caller: Credentials, handle: UInt64? = nil
   ) throws(FSError) {
+    let size = try reading { () throws(FSError) in try writableFile(inode) }.size
+    var rest = scope.blocks(ofFile: size)
+    // In pieces, so that others' requests on the inode get their turn: the worst wait is one piece's zeros.
+    while !rest.isEmpty {
+      let piece = BlockRange(start: rest.start, count: min(rest.count, Store.prepareStep))
+      try prepareBlocks(inode, piece, Actor(credentials: caller, handle: handle))
+      rest = BlockRange(from: piece.end, to: rest.end)
+    }
+  }
+
+  /// Blocks zeroed under one hold of the inode's lock: 64 MiB.
+  private static let prepareStep: UInt64 = 16384
+
+  private func prepareBlocks(_ inode: InodeNumber, _ asked: BlockRange, _ actor: Actor) throws(FSError) {
     try inodeLocks.exclusive(inode) { () throws(FSError) in
       try trimLocked(inode)
       let record = try reading { () throws(FSError) in try writableFile(inode) }
       // Nothing written lies behind the end: what is asked for there is left alone.
-      let blocks = scope.blocks(ofFile: record.size).intersection(
-        BlockRange(from: 0, to: Block.count(covering: record.size)))
+      let blocks = asked.intersection(BlockRange(from: 0, to: Block.count(covering: record.size)))
       guard try reading({ () throws(FSError) in try hasUnwritten(inode, blocks) }) else { return }
-      let permit = try seals.authorize(
-        .fill(blocks), inode: inode, by: Actor(credentials: caller, handle: handle))
+      let permit = try seals.authorize(.fill(blocks), inode: inode, by: actor)
       try fill(inode, blocks, growing: false, permit)
       var block = blocks.start
       while block < blocks.end {
@@ -227,9 +239,13 @@ extension Store {
     let persistent = requests.filter { $0.request.isPersistent }
     guard !persistent.isEmpty else { return }
     for info in persistent {
-      try transaction(keys: 1, .shrinking) { () throws(FSError) in
-        let key = persistentKey(info.request, info.inode)
-        if try tree.lookup(key) != nil { try delete(key) }
+      // The same request may have been taken again since: then the record is the new one's. Takers hold this lock.
+      try inodeLocks.exclusive(info.inode) { () throws(FSError) in
+        if seals.request(info.request.identity, inode: info.inode)?.request.isPersistent == true { return }
+        try transaction(keys: 1, .shrinking) { () throws(FSError) in
+          let key = persistentKey(info.request, info.inode)
+          if try tree.lookup(key) != nil { try delete(key) }
+        }
       }
     }
     try syncAll()
@@ -254,11 +270,12 @@ extension Store {
     try reading { () throws(FSError) in
       var key = Key(space: .persistentSeal, object: 0, low: 0)
       while let (next, value) = try tree.first(from: key), next.space == .persistentSeal {
-        guard let request = SealRequest(decodingPersistent: value), try tree.lookup(.inode(next.object)) != nil else {
+        guard let request = SealRequest(decodingPersistent: value) else {
           throw .corrupt(structure: .sealRecord, block: next.object)
         }
-        found.append((next.object, request))
         key = next.successor
+        // A record of an inode that is gone holds nothing: fsck names it.
+        if try tree.lookup(.inode(next.object)) != nil { found.append((next.object, request)) }
       }
     }
     for (inode, request) in found where !request.isExpired() {

@@ -142,9 +142,14 @@ extension Store {
   /// Blocks of metadata below which a growing transaction asks for more: room to delete, commit and checkpoint.
   private static let deletionRoom = 96
 
+  /// Metadata blocks replay insists on before each mutation.
+  static func replaySlack(level: Int) -> Int { 2 * (level + 3) }
+
   private func metadataNeed(keys: Int, _ purpose: Purpose) -> Int {
-    // Each key may copy its path up to the root and split its leaf; a checkpoint's chunk map needs blocks as well.
-    keys * (tree.rootLevel + 2) / 2 + keys + 8 + chunks.mapBlockCount + (purpose == .growing ? Store.deletionRoom : 0)
+    // Each key may copy its path up to the root and split its leaf; a checkpoint's chunk map needs blocks as well, and
+    // replay wants a few more than it uses (see `replay`).
+    keys * (tree.rootLevel + 2) / 2 + keys + 8 + chunks.mapBlockCount + Store.replaySlack(level: tree.rootLevel)
+      + (purpose == .growing ? Store.deletionRoom : 0)
   }
 
   private func hasMetadataRoom(keys: Int, _ purpose: Purpose) -> Bool {
@@ -157,7 +162,7 @@ extension Store {
     let awaiting = chunks.releasedBlocks
     let worthCheckpoint = awaiting > 0 && UInt64(awaiting) >= chunks.totalBlocks / 4
     let mayTakeChunk =
-      volume.freeBlocks >= chunkBlocks && (purpose == .shrinking || volume.freeBlocks > metadataReserve)
+      volume.freeBlocks >= Store.smallestChunkBlocks && (purpose == .shrinking || volume.freeBlocks > metadataReserve)
     // The chunk's own records need a few nodes.
     let canTakeChunk = mayTakeChunk && chunks.freeBlocks >= 6 * (tree.rootLevel + 2)
     if canTakeChunk && !worthCheckpoint {

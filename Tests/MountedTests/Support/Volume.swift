@@ -21,6 +21,7 @@ final class Volume: @unchecked Sendable {
   /// Of the mount there is.
   private(set) var connection: FuseControl?
   private(set) var daemon: pid_t = 0
+  private var isHung = false
 
   /// An image of so many MiB, not yet mounted.
   init(mebibytes: Int) throws {
@@ -47,7 +48,12 @@ final class Volume: @unchecked Sendable {
 
   /// In order; everything is on disk and the daemon gone.
   func unmount() throws {
-    let result = try holdfast("unmount", mountPoint)
+    var result = try holdfast("unmount", mountPoint)
+    // Children that other tests start hold our descriptors, closed or not, for a moment until they exec.
+    for _ in 0..<20 where result.status != 0 && result.errors.contains("busy") {
+      usleep(50_000)
+      result = try holdfast("unmount", mountPoint)
+    }
     guard result.status == 0 else { throw Trouble("unmount: \(result.errorLine)") }
     connection = nil
     daemon = 0
@@ -87,7 +93,8 @@ final class Volume: @unchecked Sendable {
   /// Takes everything away, by force where it must be.
   func remove() {
     if let connection {
-      if hmt_umount(mountPoint, 0) != 0 {
+      if isHung { kill(daemon, SIGKILL) }
+      if isHung || hmt_umount(mountPoint, 0) != 0 {
         connection.abort()
         _ = hmt_umount(mountPoint, 1)
       }
@@ -103,6 +110,7 @@ final class Volume: @unchecked Sendable {
 
   /// A hang is over when this returns: every call on the mount fails.
   func abort() {
+    isHung = true
     connection?.abort()
     _ = hmt_umount(mountPoint, 1)
   }
@@ -171,7 +179,8 @@ struct FuseControl: Sendable {
   /// Ends the connection: what waits on it fails with ECONNABORTED.
   func abort() {
     let file = "\(Self.folder)/\(number)/abort"
-    if access(file, W_OK) != 0 { _ = hmt_mount("fusectl", Self.folder, "fusectl") }
+    let isOurs = access(file, W_OK) != 0 && hmt_mount("fusectl", Self.folder, "fusectl") == 0
+    defer { if isOurs { _ = hmt_umount(Self.folder, 0) } }
     guard let abort = try? Path(file).open(O_WRONLY) else { return }
     _ = try? abort.write(Array("1".utf8))
     abort.close()

@@ -110,6 +110,16 @@ struct WriteRows {
     } happened: { _, before, after in
       after.contents == before.contents + pattern(10)
     }
+    // After a failed extending direct write the kernel asks for the old size, which is row 8.
+    for offset in [5 * 4096, 8 * 4096] {
+      try expectCell(sealing, underSeal: .refused, "directly at \(offset)") { subject in
+        let file = try subject.path.open(O_WRONLY | hmt_o_direct)
+        defer { file.close() }
+        #expect(try file.writeDirectly(pattern(8192), at: offset) == 8192)
+      } happened: { _, _, after in
+        after.size == offset + 8192 && Array(after.contents[offset...]) == pattern(8192)
+      }
+    }
     try expectCell(sealing, .empty, underSeal: .refused, "the first byte of an empty file") { subject in
       let file = try subject.path.open(O_WRONLY)
       defer { file.close() }
@@ -138,6 +148,20 @@ struct WriteRows {
     let contents = try path.storedContents()
     #expect(contents[..<written].elementsEqual(new[..<written]))
     #expect(contents[written...].elementsEqual(old[written...]))
+  }
+
+  @Test("Rule 4: sealing syncs first, so what was just written is written")
+  func sealingSyncs() throws {
+    let folder = try sharedVolume().freshFolder()
+    for (index, flags) in [0, hmt_o_direct].enumerated() {
+      let file = try (folder / "file-\(index)").open(O_CREAT | O_RDWR | flags)
+      defer { file.close() }
+      try file.allocate(at: 0, 65_536)
+      #expect(try file.writeDirectly(pattern(65_536), at: 0) == 65_536)
+      try file.seal()
+      #expect(try !(folder / "file-\(index)").extents().contains("unwritten"))
+      try file.unseal()
+    }
   }
 
   @Test("Row 5: copy_file_range into it is judged as the writes it is", arguments: Sealing.allCases)

@@ -1,0 +1,149 @@
+/// Row 29 of the truth table, what persists, and seal_policy, which is a mount option: each on a volume of its own.
+
+import CHoldfast
+import CMountedSupport
+import Glibc
+import Testing
+
+@Suite("Truth table: remount", .needsMount, .deadline())
+struct RemountRows {
+  @Test("Row 29: requests are gone, save persistent; the generation moves on", arguments: Sealing.sealed)
+  func row29(_ sealing: Sealing) throws {
+    let volume = try Volume(mebibytes: 48)
+    defer { volume.remove() }
+    try volume.mount()
+    let path = volume.root / "file"
+    try path.create(pattern(50_000), mode: 0o600)
+    let holder = try path.open()
+    switch sealing {
+    case .unsealed: break
+    case .handle: try holder.seal(name: "row")
+    case .named: try path.seal(name: "row")
+    case .process: try path.seal("pid=\(getpid())", name: "row")
+    case .persistent: try path.seal("persistent", name: "row")
+    case .ttl: try path.seal("ttl=3600", name: "row")
+    }
+    let extents = try path.extents()
+    let generation = try path.generation()
+    holder.close()
+    try volume.remount()
+    #expect(try path.sealCount() == (sealing == .persistent ? 1 : 0))
+    #expect(try path.extents() == extents)
+    #expect(try path.generation() > generation)
+    #expect(try path.generation() >> 32 > generation >> 32, "the high half counts mounts")
+    if sealing == .persistent {
+      #expect(try path.holders().first?.name == "row")
+      #expect(try path.attributeText("holdfast.seal.row").contains("persistent"))
+      #expect(throws: Errno(ETXTBSY)) { try path.truncate(0) }
+      // It survives a crash as well, and its release does too.
+      try volume.crash()
+      try volume.mount()
+      #expect(throws: Errno(ETXTBSY)) { try path.truncate(0) }
+      try path.unseal(name: "row")
+      try volume.crash()
+      try volume.mount()
+      #expect(try path.sealCount() == 0)
+    }
+    try path.truncate(0)
+    volume.finish()
+  }
+
+  @Test("Row 29: a persistent request revoked or expired does not come back")
+  func persistentEnds() throws {
+    let volume = try Volume(mebibytes: 48)
+    defer { volume.remove() }
+    try volume.mount()
+    let path = volume.root / "file"
+    try path.create(pattern(50_000))
+    try path.seal("persistent", name: "revoked")
+    try path.seal("persistent,ttl=1", name: "expired")
+    try path.seal("persistent", name: "replaced")
+    try path.seal("1", name: "replaced")
+    let administrator = try path.open()
+    var argument = holdfast_revoke(flags: HOLDFAST_REVOKE_BY_NAME)
+    withUnsafeMutableBytes(of: &argument.name) { $0.copyBytes(from: "revoked".utf8) }
+    try administrator.control(UInt(holdfast_ioc_revoke), &argument)
+    administrator.close()
+    #expect(argument.revoked == 1)
+    try volume.crash()
+    usleep(1_100_000)
+    try volume.mount()
+    #expect(try path.sealCount() == 0)
+    // A file that is gone takes its persistent requests along.
+    try path.seal("persistent")
+    try path.unlink()
+    try volume.remount()
+    #expect(try volume.seals().isEmpty)
+    volume.finish()
+  }
+
+  @Test("Row 29: a user's persistent request is still that user's")
+  func persistentOwners() throws {
+    let volume = try Volume(mebibytes: 48)
+    defer { volume.remove() }
+    try volume.mount()
+    let path = volume.root / "file"
+    try path.create(pattern(50_000), mode: 0o666)
+    try path.changeOwner(Agent.user, Agent.user)
+    let user = try Agent(uid: Agent.user)
+    try user.call("setxattr", path, "holdfast.seal.theirs", "persistent", 0)
+    try volume.remount()
+    #expect(try path.holders().map(\.uid) == [Agent.user])
+    #expect(throws: Errno(EPERM)) { try path.unseal(name: "theirs") }
+    try user.call("removexattr", path, "holdfast.seal.theirs")
+    try volume.remount()
+    #expect(try path.sealCount() == 0)
+    volume.finish()
+  }
+
+  @Test("On a read-only mount handles seal, and nothing is persistent")
+  func readOnlyMount() throws {
+    let volume = try Volume(mebibytes: 48)
+    defer { volume.remove() }
+    try volume.mount()
+    let path = volume.root / "file"
+    try path.create(pattern(50_000))
+    try path.seal("persistent")
+    try volume.remount("ro")
+    #expect(try path.sealCount() == 1)
+    let file = try path.open()
+    #expect(try file.seal().seal_count == 2)
+    #expect(throws: Errno(EROFS)) { try file.seal(HOLDFAST_SEAL_NAMED | HOLDFAST_SEAL_PERSISTENT) }
+    #expect(try file.unseal().seal_count == 1)
+    file.close()
+    #expect(throws: Errno(EROFS)) { try path.unseal() }
+    try volume.unmount()
+    #expect(try volume.fsck().status == 0)
+  }
+
+  @Test("seal_policy: owner, writer, admin")
+  func policies() throws {
+    let volume = try Volume(mebibytes: 48)
+    defer { volume.remove() }
+    for (policy, owner, writer) in [("owner", true, false), ("writer", true, true), ("admin", false, false)] {
+      try volume.mount("seal_policy=\(policy)")
+      let path = volume.root / "file-\(policy)"
+      try path.create(pattern(5000), mode: 0o666)
+      try path.changeOwner(Agent.user, Agent.user)
+      for (uid, isAllowed) in [(Agent.user, owner), (Agent.otherUser, writer)] {
+        let agent = try Agent(uid: uid)
+        let handle = try agent.open(path, O_RDWR)
+        if isAllowed {
+          try agent.call("seal", handle, 0, "")
+          #expect(try path.sealCount() == 1)
+          try agent.call("unseal", handle, 0, "")
+        } else {
+          #expect(throws: Errno(EPERM), "\(policy) \(uid)") { try agent.call("seal", handle, 0, "") }
+        }
+        let reading = try agent.open(path)
+        if uid == Agent.otherUser {
+          #expect(throws: Errno(EPERM), "\(policy)") { try agent.call("seal", reading, 0, "") }
+        }
+      }
+      try path.seal()
+      try path.unseal()
+      try volume.unmount()
+    }
+    volume.finish()
+  }
+}
