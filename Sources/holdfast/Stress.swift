@@ -62,6 +62,10 @@ struct Stress: ParsableCommand {
   @Option(help: "Command for /bin/sh that unmounts and mounts the directory's filesystem; run between rounds.")
   var remountCommand: String?
 
+  @Option(
+    help: "Command for /bin/sh that kills the daemon, at some moment of every round; the remount command mounts again.")
+  var killCommand: String?
+
   @Option(help: "Rounds the operations are done in, when there is a remount command.")
   var rounds = 4
 
@@ -71,6 +75,9 @@ struct Stress: ParsableCommand {
     guard !deviceSim || jobs == 1 else { throw ValidationError("--device-sim has one job.") }
     guard ops > 0, crashEvery >= 0, remountEvery >= 0, shrinkSeconds >= 0, rounds > 0 else {
       throw ValidationError("Numbers must not be negative, and --ops and --rounds not zero.")
+    }
+    guard killCommand == nil || remountCommand != nil else {
+      throw ValidationError("--kill-command needs a --remount-command that mounts again.")
     }
     guard (4096...(64 << 20)).contains(maximumFileBytes) else {
       throw ValidationError("--maximum-file-bytes must lie between 4096 and 67108864.")
@@ -141,6 +148,7 @@ struct Stress: ParsableCommand {
     options.logPath = log
     options.shrinkSeconds = shrinkSeconds
     options.remountCommand = remountCommand
+    options.killCommand = killCommand
     options.rounds = remountCommand == nil ? 1 : rounds
     if isatty(2) == 1 {
       options.progress = { done, wanted in Self.tell("\r\(done) of \(wanted) operations") }

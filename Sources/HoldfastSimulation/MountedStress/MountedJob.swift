@@ -22,13 +22,14 @@ final class MountedJob: @unchecked Sendable {
     }
     let model = ModelFilesystem(
       root: target.root, rootMode: target.rootMode, job: index, maximumFileBytes: options.maximumFileBytes,
-      remembersHistory: false)
+      remembersHistory: options.killCommand != nil)
     runner = StressRunner(target: target, model: model)
     var profile = GeneratorProfile()
     profile.maximumFileBytes = options.maximumFileBytes
     profile.seals = options.seals
     profile.users = 1
     profile.isMounted = true
+    profile.mapsMemory = options.killCommand == nil
     // The kernel's FUSE answers these itself.
     profile.shiftsRanges = !target.isHoldfast
     generator = OperationGenerator(profile: profile, seed: options.seed, part: index)
@@ -37,8 +38,9 @@ final class MountedJob: @unchecked Sendable {
     }
   }
 
-  /// Does `count` operations more.
-  func run(_ count: Int, _ progress: SharedProgress) {
+  /// Does `count` operations more, and meets the round's outage, if there is to be one.
+  func run(_ count: Int, _ progress: SharedProgress, _ outage: Outage?) {
+    runner.target.outage = outage
     do throws(StressFailure) {
       for step in 1...max(count, 1) where !progress.isStopped {
         let operation = generator.next(runner.model)
@@ -49,9 +51,15 @@ final class MountedJob: @unchecked Sendable {
         }
         if step % 256 == 0 { progress.add(256) }
       }
+      if runner.target.outage != nil {
+        runner.target.waitForOutage()
+        try runner.located(at: operations.count - 1) { () throws(StressFailure) in try runner.recoverNow() }
+      }
     } catch {
       failure = error
       progress.stop()
+      if runner.target.outage != nil { outage?.leave() }
+      runner.target.outage = nil
     }
   }
 

@@ -1,12 +1,16 @@
 /// `holdfast stress DIR`: jobs at the same time on a mounted directory, each with files of its own and a model of
 /// them, and one directory they all race in.
 
+import CPlatform
 import Glibc
 
 /// Works in a new folder of `directory`, which is removed unless something failed.
 public func runMountedStress(directory: String, options: StressOptions) -> StressOutcome {
   var outcome = StressOutcome(seed: options.seed)
   let folder = "\(directory)/holdfast-stress-\(options.seed)-\(getpid())"
+  // Modes are what they are said to be.
+  let mask = umask(0)
+  defer { umask(mask) }
   var jobs: [MountedJob] = []
   defer { for job in jobs { job.end() } }
   do throws(StressFailure) {
@@ -42,6 +46,10 @@ private func makeJobs(_ folder: String, _ options: StressOptions) throws(StressF
   for index in 0..<options.jobs {
     jobs.append(try MountedJob(index: index, folder: "\(folder)/job-\(index)", shared: shared, options: options))
   }
+  // The folders themselves survive what is to come.
+  let directory = holdfast_open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
+  defer { close(directory) }
+  guard fsync(directory) == 0 else { throw StressFailure(.environment, "fsync \(folder): \(errnoName(errno))") }
   return jobs
 }
 
@@ -49,16 +57,19 @@ private func makeJobs(_ folder: String, _ options: StressOptions) throws(StressF
 private func run(_ jobs: [MountedJob], _ options: StressOptions) throws(StressFailure) {
   let progress = SharedProgress(wanted: options.operations, progress: options.progress)
   let each = (options.operations + options.jobs * options.rounds - 1) / (options.jobs * options.rounds)
+  var random = SeededRandom(seed: options.seed, part: 1000)
   for round in 0..<options.rounds {
-    Threads.run(jobs.count) { jobs[$0].run(each, progress) }
-    try throwFailure(of: jobs)
-    if round + 1 < options.rounds, let command = options.remountCommand {
-      for job in jobs { job.attempt { () throws(StressFailure) in try job.runner.closeAll() } }
+    if let killCommand = options.killCommand, let mountCommand = options.remountCommand {
+      let outage = Outage(jobs: jobs.count, killCommand: killCommand, mountCommand: mountCommand)
+      let delay = random.between(50, 1500)
+      Threads.run(jobs.count + 1) { index in
+        if index == jobs.count { outage.run(afterMilliseconds: delay) } else { jobs[index].run(each, progress, outage) }
+      }
       try throwFailure(of: jobs)
-      let status = system(command)
-      guard status == 0 else { throw StressFailure(.environment, "'\(command)' ended with status \(status)") }
-      for job in jobs { job.attempt { () throws(StressFailure) in try job.runner.afterRemount() } }
+    } else {
+      Threads.run(jobs.count) { jobs[$0].run(each, progress, nil) }
       try throwFailure(of: jobs)
+      if round + 1 < options.rounds, let command = options.remountCommand { try remount(jobs, command) }
     }
   }
   for job in jobs {
@@ -66,6 +77,15 @@ private func run(_ jobs: [MountedJob], _ options: StressOptions) throws(StressFa
       try job.runner.finish(index: max(0, job.operations.count - 1), remounting: false)
     }
   }
+  try throwFailure(of: jobs)
+}
+
+private func remount(_ jobs: [MountedJob], _ command: String) throws(StressFailure) {
+  for job in jobs { job.attempt { () throws(StressFailure) in try job.runner.closeAll() } }
+  try throwFailure(of: jobs)
+  let status = system(command)
+  guard status == 0 else { throw StressFailure(.environment, "'\(command)' ended with status \(status)") }
+  for job in jobs { job.attempt { () throws(StressFailure) in try job.runner.afterRemount() } }
   try throwFailure(of: jobs)
 }
 
@@ -80,6 +100,8 @@ private func replay(
   _ operations: [Operation], _ directory: String, _ options: StressOptions, job: Int, _ counts: inout StressCounts
 ) -> StressFailure? {
   let folder = "\(directory)/replay-\(getpid())"
+  let mask = umask(0)
+  defer { umask(mask) }
   do throws(StressFailure) {
     let only = try MountedJob(index: job, folder: folder, shared: nil, options: options)
     defer { counts.add(only.runner.counts) }
@@ -98,7 +120,8 @@ private func report(
   _ outcome: inout StressOutcome
 ) {
   var shrunk = (job.operations, failure)
-  if options.shrinkSeconds > 0, failure.kind != .environment {
+  // What an outage brought to light does not come without one.
+  if options.shrinkSeconds > 0, failure.kind != .environment, options.killCommand == nil {
     let shrinker = Shrinker(kind: failure.kind, seconds: options.shrinkSeconds) { candidate in
       var counts = StressCounts()
       return replay(candidate, folder, options, job: job.index, &counts)

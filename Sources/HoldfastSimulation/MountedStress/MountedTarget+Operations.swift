@@ -19,13 +19,13 @@ extension MountedTarget {
     case .makeDirectory(let at, _):
       let path = path(at, model)
       let made = withPath(path) { mkdir($0, 0o755) }
-      return made == 0 ? .done(inode(path)) : answer(made)
+      return made == 0 ? answer(inodeOf: path) : answer(made)
     case .symlink(let at, let length, let tag):
       let path = path(at, model)
       let made = withPath(Names.symlinkTarget(length: length, tag: tag)) { target in
         withPath(path) { symlink(target, $0) }
       }
-      return made == 0 ? .done(inode(path)) : answer(made)
+      return made == 0 ? answer(inodeOf: path) : answer(made)
     case .removeDirectory(let at): return answer(withPath(path(at, model)) { rmdir($0) })
     case .unlink(let at): return answer(withPath(path(at, model)) { unlink($0) })
     case .rename(let from, let to, let flags):
@@ -52,6 +52,12 @@ extension MountedTarget {
     }
   }
 
+  /// The inode number of what was just made.
+  private func answer(inodeOf path: [UInt8]) -> Outcome {
+    guard let status = status(path) else { return .failed(errno) }
+    return .done(UInt64(status.st_ino))
+  }
+
   private static func flags(_ access: Access) -> Int32 {
     var flags = access.contains(.write) ? O_RDWR : O_RDONLY
     if access.contains(.append) { flags |= O_APPEND }
@@ -65,7 +71,7 @@ extension MountedTarget {
     let file = withPath(path) { holdfast_open($0, flags | O_CLOEXEC, mode) }
     guard file >= 0 else { return .failed(errno) }
     var status = stat()
-    guard fstat(file, &status) == 0, flags & O_CREAT == 0 || fchmod(file, mode) == 0 else {
+    guard fstat(file, &status) == 0 else {
       let code = errno
       Glibc.close(file)
       return .failed(code)

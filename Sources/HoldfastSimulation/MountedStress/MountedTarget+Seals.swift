@@ -124,6 +124,24 @@ extension MountedTarget {
     return found
   }
 
+  func persistentSeals(of node: NodeID, _ model: ModelFilesystem) -> [ModelSeal] {
+    guard let json = value("holdfast.holders", of: node, model) else { return [] }
+    // One flat object a request; names hold no quotes.
+    return String(decoding: json, as: UTF8.self).split(separator: "},{").compactMap { object in
+      guard object.contains("\"lifetime\":\"persistent\"") else { return nil }
+      let uid = Self.member("uid", of: object).flatMap { UInt32($0) } ?? .max
+      let name = Self.member("name", of: object) ?? "?"
+      return ModelSeal(holder: .persistent(uid), name: (0..<10).first { Names.seal($0) == name } ?? -1)
+    }
+  }
+
+  private static func member(_ name: String, of object: Substring) -> String? {
+    guard let key = object.split(separator: ",").first(where: { $0.contains("\"\(name)\":") }) else { return nil }
+    return key.split(separator: ":", maxSplits: 1).last.map { value in
+      String(value.filter { $0 != "\"" && $0 != "}" && $0 != "]" })
+    }
+  }
+
   func map(of node: NodeID, _ model: ModelFilesystem) -> ObservedMap? {
     guard isHoldfast, let generation = number("holdfast.generation", of: node, model),
       let text = value("holdfast.extents", of: node, model)

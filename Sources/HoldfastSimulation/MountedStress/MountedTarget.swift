@@ -53,12 +53,28 @@ final class MountedTarget: StressTarget {
   var root: NodeID { inode(folder) }
   var rootMode: UInt32 { (status(folder)?.st_mode ?? 0) & 0o7777 }
 
-  var isPowerOff: Bool { false }
+  /// The outage this round will bring, nil for none.
+  var outage: Outage?
+  /// True once an operation has met it.
+  private(set) var isPowerOff = false
   func cutPowerAfterDeviceError() -> Bool { false }
   func keepPower() {}
-  func recover(seed: UInt64) throws(StressFailure) {}
+
+  func recover(seed: UInt64) throws(StressFailure) {
+    guard let outage else { throw StressFailure(.environment, "the filesystem is gone") }
+    closeAll()
+    self.outage = nil
+    try outage.wait()
+    isPowerOff = false
+  }
+
+  /// Waits for the outage that must still come in this round.
+  func waitForOutage() {
+    while !Outage.hasBegun(at: folder) { usleep(5000) }
+    isPowerOff = true
+  }
+
   func remount() throws(StressFailure) {}
-  func persistentSeals(of node: NodeID, _ model: ModelFilesystem) -> [ModelSeal] { [] }
 
   func closeAll() {
     for slot in descriptors.indices where descriptors[slot] >= 0 { closeDescriptor(slot) }
@@ -112,6 +128,23 @@ final class MountedTarget: StressTarget {
 
   func perform(_ operation: Operation, _ model: ModelFilesystem) -> Outcome {
     results.count = 0
+    let outcome = attempt(operation, model)
+    if [ENOTCONN, ECONNABORTED, EIO].contains(outcome.errno) || (outage != nil && Self.isShort(operation, outcome)) {
+      isPowerOff = Outage.hasBegun(at: folder)
+    }
+    return outcome
+  }
+
+  /// Less was moved than asked for: an outage between two requests of one system call looks so.
+  private static func isShort(_ operation: Operation, _ outcome: Outcome) -> Bool {
+    switch operation {
+    case .write(_, _, let length, _), .append(_, let length, _), .copy(_, _, _, _, let length):
+      outcome.errno == 0 && outcome.value < UInt64(length)
+    default: false
+    }
+  }
+
+  private func attempt(_ operation: Operation, _ model: ModelFilesystem) -> Outcome {
     switch operation {
     case .create, .open, .close, .makeDirectory, .removeDirectory, .unlink, .rename, .link, .symlink, .readSymlink,
       .list, .status, .truncateName:

@@ -8,7 +8,9 @@ struct SharedRaces {
   private static let names = 10
   private static let directories = 3
   /// What losing a race may look like.
-  private static let fair: ErrnoSet = [ENOENT, EEXIST, ENOTEMPTY, EISDIR, ENOTDIR, EINVAL, EPERM, EMLINK]
+  private static let fair: ErrnoSet = [
+    ENOENT, EEXIST, ENOTEMPTY, EISDIR, ENOTDIR, EINVAL, EPERM, EMLINK, ENOTCONN, ECONNABORTED,
+  ]
 
   let folder: String
   let isHoldfast: Bool
@@ -77,7 +79,9 @@ struct SharedRaces {
     bytes.withUnsafeMutableBytes { Pattern.fill($0, tag: PatternTag(job: 62, number: job << 20 | tag), offset: 0) }
     guard write(file, bytes, bytes.count) == bytes.count else { return try judge("write \(path)", -1) }
     var again = [UInt8](repeating: 0, count: bytes.count)
-    guard pread(file, &again, again.count, 0) == again.count, again == bytes else {
+    let count = pread(file, &again, again.count, 0)
+    if count < 0 { return try judge("read \(path)", -1) }
+    guard count == again.count, again == bytes else {
       throw StressFailure(.contents, "in the shared directory: \(path) does not read back")
     }
   }

@@ -12,6 +12,8 @@ struct GeneratorProfile: Sendable {
   var users = 3
   /// Operations that only a mounted filesystem knows.
   var isMounted = false
+  /// Stores and loads through mappings; not where the filesystem may vanish under them.
+  var mapsMemory = true
   /// Operations between crashes, on average; 0 never.
   var crashEvery = 0
   /// Operations between remounts, on average; 0 never.
@@ -37,7 +39,7 @@ struct OperationGenerator {
         8
       case .syncAll: 3
       case .housekeep: profile.isMounted ? 0 : 10
-      case .mapRead, .mapWrite: profile.isMounted ? 40 : 0
+      case .mapRead, .mapWrite: profile.isMounted && profile.mapsMemory ? 40 : 0
       case .seal, .sealNamed: profile.seals ? 15 : 0
       case .unseal, .unsealNamed: profile.seals ? 20 : 0
       // Its second is waited for.

@@ -20,6 +20,9 @@ public struct StressOptions: Sendable {
   /// Mounted: run between rounds by /bin/sh; the mount is expected to be the same filesystem afterwards.
   public var remountCommand: String?
   public var rounds = 1
+  /// Mounted: run by /bin/sh at some moment of every round; it kills the daemon, and the remount command mounts
+  /// again. What was synced must be there, and nothing that never was.
+  public var killCommand: String?
   /// Where the operations of a failing run are written, in the working directory unless it has slashes.
   public var logPath: String?
   /// Seconds spent on shortening a failing run; 0 does not try.

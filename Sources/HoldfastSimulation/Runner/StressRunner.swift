@@ -212,6 +212,9 @@ final class StressRunner<Target: StressTarget> {
     }
   }
 
+  /// The power went between two operations.
+  func recoverNow() throws(StressFailure) { try recover(inFlight: nil) }
+
   private func recover(inFlight: (operation: Operation, expectation: Expectation)?) throws(StressFailure) {
     try target.recover(seed: crashSeed)
     counts.crashes += 1
