@@ -152,11 +152,11 @@ import Testing
     var volume = try Volume()
     let file = try volume.create("file")
     try volume.store.syncAll()
-    volume.device.refusesWrites = true
+    volume.device.fault = { $0.operation == .write ? 5 : nil }
     _ = try volume.create("lost")
     #expect(throws: FSError.self) { try volume.store.sync(file, dataOnly: false) }
     #expect(throws: FSError.readOnly) { try volume.create("refused") }
-    volume.device.refusesWrites = false
+    volume.device.fault = nil
     #expect(throws: FSError.self) { try volume.store.unmount() }
     volume.store = try Store(mounting: volume.device, options: Volume.options)
     #expect(volume.store.superblock.state.contains(.errors))

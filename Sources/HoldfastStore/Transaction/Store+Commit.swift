@@ -23,15 +23,18 @@ extension Store {
     while true {
       guard takeLeadership(unless: target, data) else { return }
       let outcome = tryAppend()
+      // Known before anybody else may lead: after a failed barrier the next one may succeed without having written
+      // what the first one lost.
+      if case .failure(let error) = outcome { treeLock.withLock { fail(error) } }
       giveUpLeadership()
       switch outcome {
       case .success(true):
-        try releaseDurableQuarantine()
+        // What was asked for is durable; blocks that could not be freed stay in quarantine.
+        try? releaseDurableQuarantine()
       case .success(false):
         // The journal is full: a checkpoint makes the same things durable and empties it.
         try checkpoint()
       case .failure(let error):
-        treeLock.withLock { fail(error) }
         throw error
       }
     }
