@@ -9,6 +9,13 @@ final class MemoryDevice: BlockDevice, @unchecked Sendable {
   let bytesWritten = Atomic<Int>(0)
   let bytesRead = Atomic<Int>(0)
   var refusesWrites = false
+  /// Called before each barrier; what it throws, the barrier throws.
+  var beforeBarrier: (@Sendable () throws(FSError) -> Void)?
+
+  /// What was asked of it so far.
+  var work: (barriers: Int, bytes: Int) {
+    (barriers.load(ordering: .relaxed), bytesWritten.load(ordering: .relaxed))
+  }
 
   init(mebibytes: Int) {
     memory = AlignedBuffer(byteCount: mebibytes << 20)
@@ -27,5 +34,8 @@ final class MemoryDevice: BlockDevice, @unchecked Sendable {
       from: bytes)
   }
 
-  override func barrier() throws(FSError) { barriers.add(1, ordering: .relaxed) }
+  override func barrier() throws(FSError) {
+    try beforeBarrier?()
+    barriers.add(1, ordering: .relaxed)
+  }
 }

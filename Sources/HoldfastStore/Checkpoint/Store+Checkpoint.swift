@@ -17,8 +17,12 @@ extension Store {
   func checkpoint(closing: Bool = false) throws(FSError) {
     checkpointLock.lock()
     defer { checkpointLock.unlock() }
+    takeLeadership()
+    var leading = true
+    // After the volume has failed, never before: see `appendBatch`.
+    defer { if leading { giveUpLeadership() } }
     do throws(FSError) {
-      try writeCheckpoint(closing: closing)
+      try writeCheckpoint(closing: closing, &leading)
     } catch {
       treeLock.withLock { fail(error) }
       throw error
@@ -26,11 +30,8 @@ extension Store {
     if !closing { try releaseDurableQuarantine() }
   }
 
-  private func writeCheckpoint(closing: Bool) throws(FSError) {
-    takeLeadership()
-    var leading = true
-    defer { if leading { giveUpLeadership() } }
-
+  /// As commit leader; gives leadership up as soon as what was pending is in the journal.
+  private func writeCheckpoint(closing: Bool, _ leading: inout Bool) throws(FSError) {
     let data = dataWrites.load(ordering: .acquiring)
     treeLock.lock()
     if let failure = writeFailure {

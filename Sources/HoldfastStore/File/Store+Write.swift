@@ -41,7 +41,7 @@ extension Store {
     if overflow { return false }
     if writesWholeBlocks, (offset | end) & UInt64(Block.size - 1) != 0 { return false }
     return try inodeLocks.shared(number) { () throws(FSError) in
-      let runs = try transaction(keys: 2, .shrinking) { () throws(FSError) -> [DataRun]? in
+      let runs = try transaction(keys: 2, .shrinking, timesOnly: !dropPrivileges) { () throws(FSError) -> [DataRun]? in
         var record = try writableFile(number)
         guard end <= record.size else { return nil }
         let runs = try self.runs(of: number, from: offset, to: end)

@@ -22,7 +22,7 @@ extension Store {
     let data = dataWrites.load(ordering: .acquiring)
     while true {
       guard takeLeadership(unless: target, data) else { return }
-      let outcome = tryAppend()
+      let outcome = tryAppend(upTo: target)
       giveUpLeadership()
       switch outcome {
       case .success(true):
@@ -31,7 +31,6 @@ extension Store {
         // The journal is full: a checkpoint makes the same things durable and empties it.
         try checkpoint()
       case .failure(let error):
-        treeLock.withLock { fail(error) }
         throw error
       }
     }
@@ -64,13 +63,19 @@ extension Store {
     }
   }
 
-  /// One commit, as leader. False when the journal has no room.
-  private func tryAppend() -> Result<Bool, FSError> {
+  /// One commit, as leader: of everything pending, or of data alone when `target` is durable already. False when the
+  /// journal has no room.
+  private func tryAppend(upTo target: UInt64) -> Result<Bool, FSError> {
+    let isDurable = commitState.lock.withLock { commitState.durableTicket >= target }
     let data = dataWrites.load(ordering: .acquiring)
     treeLock.lock()
     if let failure = writeFailure {
       treeLock.unlock()
       return .failure(failure)
+    }
+    if isDurable {
+      treeLock.unlock()
+      return appendBatch(([], 0), ticket: target, data: data)
     }
     guard pending.isEmpty || journal.hasRoom(payloadBytes: pending.payloadBytes) else {
       treeLock.unlock()
@@ -82,7 +87,8 @@ extension Store {
     return appendBatch(batch, ticket: batchTicket, data: data)
   }
 
-  /// Barrier, journal record, barrier; then what was taken is durable. As leader.
+  /// Barrier, journal record, barrier; then what was taken is durable. As leader. A failure ends all writing before
+  /// leadership is given up: what was taken is lost, and the next leader must not call anything after it durable.
   func appendBatch(
     _ batch: (payload: [UInt8], count: Int), ticket batchTicket: UInt64, data: UInt64
   ) -> Result<Bool, FSError> {
@@ -94,19 +100,10 @@ extension Store {
         try device.barrier()
       }
     } catch {
+      treeLock.withLock { fail(error) }
       return .failure(error)
     }
     publishDurable(ticket: batchTicket, data: data)
     return .success(true)
-  }
-
-  public func syncAll() throws(FSError) {
-    treeLock.lock()
-    let current = ticket
-    let failure = writeFailure
-    treeLock.unlock()
-    if let failure { throw failure }
-    if options.readOnly { return }
-    try commit(upTo: current)
   }
 }
