@@ -94,7 +94,7 @@ func checkpoints() throws {
     _ = try store.makeFile(index)
     if index % 10_000 == 0 { try store.housekeep() }
   }
-  func lookups(_ count: Int) throws -> [UInt64] {
+  @Sendable func lookups(_ count: Int) throws -> [UInt64] {
     try (0..<count).map { index in
       let start = now()
       _ = try named(index &* 7919 % files) { try store.lookup($0, in: RootDirectory.inode) }
