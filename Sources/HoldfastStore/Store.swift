@@ -74,6 +74,22 @@ public final class Store: @unchecked Sendable {
   /// Called by `housekeep` after an error made the volume read-only or shut it down; holds no lock. For logs.
   public var onFailure: (@Sendable (FSError) -> Void)?
 
+  /// What an error has made of the volume.
+  public enum Health: Equatable, Sendable {
+    case sound
+    /// Reads go on, changes are refused (`errors=remount-ro`).
+    case readOnly(FSError)
+    /// Everything is refused (`errors=shutdown`).
+    case shutDown(FSError)
+  }
+
+  public var health: Health {
+    treeLock.withLock {
+      guard let writeFailure else { return .sound }
+      return shutDown ? .shutDown(writeFailure) : .readOnly(writeFailure)
+    }
+  }
+
   init(
     device: BlockDevice, options: StoreOptions, volume: Superblock, tree: Tree, chunks: MetadataChunks,
     journal: Journal,

@@ -134,6 +134,21 @@ import Testing
     try volume.write(file, pattern(1_000_000))
   }
 
+  @Test func aFailedVolumeSaysSoAtItsNextMount() throws {
+    var volume = try Volume()
+    let file = try volume.create("file")
+    try volume.store.syncAll()
+    volume.device.fault = { $0.operation == .write ? 5 : nil }
+    _ = try volume.create("lost")
+    #expect(throws: FSError.self) { try volume.store.sync(file, dataOnly: false) }
+    #expect(throws: FSError.readOnly) { try volume.create("refused") }
+    volume.device.fault = nil
+    #expect(throws: FSError.self) { try volume.store.unmount() }
+    volume.store = try Store(mounting: volume.device, options: Volume.options)
+    #expect(volume.store.superblock.state.contains(.errors))
+    #expect(try volume.names() == [".", "..", "file"])
+  }
+
   @Test func preallocationStopsAtTheLargestBlock() throws {
     var volume = try Volume(mebibytes: 128)
     let file = try volume.create("far")

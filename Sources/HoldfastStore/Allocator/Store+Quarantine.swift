@@ -77,7 +77,7 @@ extension Store {
         }
         if mutations != before { ticket += 1 }
       } catch {
-        fail(error)
+        if mutations != before || error.isDamage { fail(error) }
         throw error
       }
     }

@@ -46,7 +46,7 @@ extension Store {
   /// those of a write.
   public func copyRange(
     from source: InodeNumber, at sourceOffset: UInt64, to destination: InodeNumber, at destinationOffset: UInt64,
-    length: UInt64, dropPrivileges: Bool, handle: UInt64?, by caller: Credentials
+    length: UInt64, dropPrivileges: Bool, dropCapability: Bool = false, handle: UInt64?, by caller: Credentials
   ) throws(FSError) -> UInt64 {
     // The source ends where it ended when asked: copying within a file may move its end.
     let size = try attributes(of: source).record.size
@@ -61,7 +61,7 @@ extension Store {
         if count == 0 { break }
         _ = try write(
           destination, UnsafeRawBufferPointer(rebasing: part[..<count]), at: destinationOffset + done, append: false,
-          dropPrivileges: dropPrivileges, handle: handle, by: caller)
+          dropPrivileges: dropPrivileges, dropCapability: dropCapability, handle: handle, by: caller)
         done += UInt64(count)
       } catch {
         // What was copied counts; the rest is asked for again and then told why not.

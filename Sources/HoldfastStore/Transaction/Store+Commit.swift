@@ -23,10 +23,14 @@ extension Store {
     while true {
       guard takeLeadership(unless: target, data) else { return }
       let outcome = tryAppend(upTo: target)
+      // Known before anybody else may lead: after a failed barrier the next one may succeed without having written
+      // what the first one lost.
+      if case .failure(let error) = outcome { treeLock.withLock { fail(error) } }
       giveUpLeadership()
       switch outcome {
       case .success(true):
-        try releaseDurableQuarantine()
+        // What was asked for is durable; blocks that could not be freed stay in quarantine.
+        try? releaseDurableQuarantine()
       case .success(false):
         // The journal is full: a checkpoint makes the same things durable and empties it.
         try checkpoint()
@@ -87,8 +91,7 @@ extension Store {
     return appendBatch(batch, ticket: batchTicket, data: data)
   }
 
-  /// Barrier, journal record, barrier; then what was taken is durable. As leader. A failure ends all writing before
-  /// leadership is given up: what was taken is lost, and the next leader must not call anything after it durable.
+  /// Barrier, journal record, barrier; then what was taken is durable. As leader.
   func appendBatch(
     _ batch: (payload: [UInt8], count: Int), ticket batchTicket: UInt64, data: UInt64
   ) -> Result<Bool, FSError> {
@@ -100,7 +103,6 @@ extension Store {
         try device.barrier()
       }
     } catch {
-      treeLock.withLock { fail(error) }
       return .failure(error)
     }
     publishDurable(ticket: batchTicket, data: data)

@@ -53,17 +53,23 @@ extension Store {
       }
       return result
     } catch {
-      if mutations != before { fail(error) }
+      if mutations != before || error.isDamage { fail(error) }
       throw error
     }
   }
 
-  /// Runs `body` under the tree lock, for reading.
+  /// Runs `body` under the tree lock, for reading. Damage that it meets stops the volume (`errors=`); a device that
+  /// cannot read a node now fails this operation alone, for nothing has changed.
   func reading<Result>(_ body: () throws(FSError) -> Result) throws(FSError) -> Result {
     treeLock.lock()
     defer { treeLock.unlock() }
     if shutDown { throw .shutDown }
-    return try body()
+    do throws(FSError) {
+      return try body()
+    } catch {
+      if error.isDamage { fail(error) }
+      throw error
+    }
   }
 
   func checkWritable() throws(FSError) {
@@ -131,6 +137,12 @@ extension Store {
   /// Before a change, holding no store lock: keeps journal, pending mutations and dirty nodes within bounds.
   func admit() throws(FSError) {
     treeLock.lock()
+    do throws(FSError) {
+      try checkWritable()
+    } catch {
+      treeLock.unlock()
+      throw error
+    }
     let overBatch = pending.payloadBytes > Store.batchBytes
     let overDirty = tree.dirtyCount > tree.cacheFrameLimit * 3 / 4
     let wantsWork = tree.dirtyCount > tree.cacheFrameLimit / 2 || pending.payloadBytes > Store.batchBytes / 2
