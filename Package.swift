@@ -78,6 +78,8 @@ let package = Package(
     // They run the built command and the agent, which lie beside the test bundle.
     tests("MountedTests", ["CMountedSupport", "CHoldfast"]),
     tests("HoldfastSealTests", ["CPlatform", "HoldfastBase", "HoldfastSeal"]),
-    tests("HoldfastStoreTests", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore"]),
+    tests(
+      "HoldfastStoreTests",
+      ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore", "HoldfastCheck"]),
   ]
 )

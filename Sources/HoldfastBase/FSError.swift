@@ -35,11 +35,13 @@ public enum FSError: Error, Equatable, Sendable {
   case badHandle
   /// The device answered a read, write or barrier with this errno.
   case device(operation: DeviceOperation, byteOffset: UInt64, errno: Int32)
-  /// A structure on the image is not what it must be.
+  /// A structure on the image is not what it must be; `block` is its block, of a record of an inode that inode.
   case corrupt(structure: Structure, block: BlockNumber)
   /// The volume stopped itself after an error (`errors=shutdown`).
   case shutDown
   case notAnImage
+  /// Both superblock copies are valid, but of different volumes.
+  case superblocksDisagree
   case imageTruncated(expectedBytes: UInt64, actualBytes: UInt64)
   case incompatibleFormat(features: UInt64)
   case imageBusy
@@ -50,6 +52,14 @@ public enum FSError: Error, Equatable, Sendable {
   public enum Structure: String, Sendable {
     case superblock, treeNode, chunkMap, journalRecord, journalSequence
     case inodeRecord, direntRecord, extentRecord, xattrRecord, freeRecord, symlinkRecord, sealRecord, orphanRecord
+
+    /// What is told of it is an inode's number, not a block's.
+    var isOfInode: Bool {
+      switch self {
+      case .inodeRecord, .direntRecord, .extentRecord, .xattrRecord, .symlinkRecord, .sealRecord: true
+      default: false
+      }
+    }
   }
 
   public enum InvalidReason: Equatable, Sendable {
@@ -109,9 +119,19 @@ extension FSError {
     case .noSuchProcess: ESRCH
     case .badHandle: EBADF
     case .device(_, _, let code): code == ENOSPC ? ENOSPC : EIO
-    case .corrupt, .shutDown: EIO
-    case .notAnImage, .imageTruncated, .incompatibleFormat, .imageTooSmall: EINVAL
+    case .corrupt, .shutDown, .imageTruncated: EIO
+    case .notAnImage, .superblocksDisagree, .incompatibleFormat, .imageTooSmall: EINVAL
     case .imageBusy: EBUSY
+    }
+  }
+}
+
+extension FSError {
+  /// The image is not what it must be: `errors=` decides what becomes of the volume.
+  public var isDamage: Bool {
+    switch self {
+    case .corrupt, .imageTruncated: true
+    default: false
     }
   }
 }
@@ -129,9 +149,11 @@ extension FSError: CustomStringConvertible {
     case .invalid(.moveIntoItself): "a directory cannot move into itself"
     case .device(let operation, let offset, let code):
       "device \(operation.rawValue) at byte \(offset): \(String(cString: strerror(code)))"
-    case .corrupt(let structure, let block): "damaged \(structure.rawValue) at block \(block): run holdfast fsck"
+    case .corrupt(let structure, let number):
+      "damaged \(structure.rawValue) \(structure.isOfInode ? "of inode" : "at block") \(number): run holdfast fsck"
     case .shutDown: "the volume shut itself down after an error: unmount and run holdfast fsck"
     case .notAnImage: "not a Holdfast image"
+    case .superblocksDisagree: "the two superblock copies are of different volumes: run holdfast fsck"
     case .imageTruncated(let expected, let actual):
       "the image is cut short: \(actual) bytes of \(expected)"
     case .incompatibleFormat(let features):

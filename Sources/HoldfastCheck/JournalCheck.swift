@@ -32,7 +32,7 @@ struct JournalCheck {
     endPosition = superblock.journalPosition
     // At most `Geometry.maximumJournalBlocks`: checked with the superblock.
     ringBytes = Int(superblock.journalBlocks) << Block.shift
-    ring = AlignedBuffer(byteCount: ringBytes)
+    ring = AlignedBuffer(byteCount: ringBytes, zeroed: false)
     readRing(reader)
     let end = replay()
     if end < ringBytes { endPosition = position(end) }

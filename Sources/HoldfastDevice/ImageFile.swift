@@ -11,6 +11,7 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
   public let path: String
   public let descriptor: Int32
   public let isDirect: Bool
+  private let isRegular: Bool
   private let alignmentBytes: Int
 
   public override var alignment: Int { alignmentBytes }
@@ -31,7 +32,8 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
         usleep(20_000)
         waited += 20
       }
-      let size = try Self.byteCount(of: fd)
+      let (size, isRegular) = try Self.byteCount(of: fd)
+      self.isRegular = isRegular
       self.path = path
       descriptor = fd
       isDirect = direct
@@ -45,15 +47,15 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
 
   deinit { close(descriptor) }
 
-  private static func byteCount(of fd: Int32) throws(FSError) -> UInt64 {
+  private static func byteCount(of fd: Int32) throws(FSError) -> (bytes: UInt64, isRegular: Bool) {
     var status = stat()
     guard fstat(fd, &status) == 0 else { throw .device(operation: .open, byteOffset: 0, errno: errno) }
     switch status.st_mode & S_IFMT {
-    case S_IFREG: return UInt64(status.st_size)
+    case S_IFREG: return (UInt64(status.st_size), true)
     case S_IFBLK:
       let size = holdfast_block_device_size(fd)
       guard size >= 0 else { throw .device(operation: .open, byteOffset: 0, errno: errno) }
-      return UInt64(size)
+      return (UInt64(size), false)
     default: throw .device(operation: .open, byteOffset: 0, errno: ENOTBLK)
     }
   }
@@ -63,14 +65,19 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
     while done < buffer.count {
       let count = pread(descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset) + off_t(done))
       if count < 0 && errno == EINTR { continue }
-      guard count > 0 else {
-        throw .device(operation: .read, byteOffset: offset + UInt64(done), errno: count == 0 ? EIO : errno)
+      guard count >= 0 else { throw .device(operation: .read, byteOffset: offset + UInt64(done), errno: errno) }
+      if count == 0 {
+        try checkLength()
+        throw .device(operation: .read, byteOffset: offset + UInt64(done), errno: EIO)
       }
       done += count
     }
   }
 
   public override func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(FSError) {
+    // A file that was cut short grows back, full of holes, by being written to: the write that would make it whole
+    // again must not hide that.
+    if offset + UInt64(bytes.count) == byteCount { try checkLength() }
     var done = 0
     while done < bytes.count {
       let count = pwrite(descriptor, bytes.baseAddress! + done, bytes.count - done, off_t(offset) + off_t(done))
@@ -85,6 +92,17 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
   public override func barrier() throws(FSError) {
     while fdatasync(descriptor) != 0 {
       guard errno == EINTR else { throw .device(operation: .barrier, byteOffset: 0, errno: errno) }
+    }
+    try checkLength()
+  }
+
+  /// Throws `.imageTruncated` when somebody has cut the file short since it was opened.
+  private func checkLength() throws(FSError) {
+    guard isRegular else { return }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { throw .device(operation: .barrier, byteOffset: 0, errno: errno) }
+    guard UInt64(status.st_size) >= byteCount else {
+      throw .imageTruncated(expectedBytes: byteCount, actualBytes: UInt64(status.st_size))
     }
   }
 }

@@ -165,6 +165,12 @@ public struct Superblock: Equatable, Sendable {
     label = String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
   }
 
+  /// True when all that never changes is the same in both.
+  public func isOfSameVolume(as other: Superblock) -> Bool {
+    id == other.id && totalBlocks == other.totalBlocks && journalBlocks == other.journalBlocks
+      && hashSeed == other.hashSeed && createdSeconds == other.createdSeconds
+  }
+
   /// True when the geometry makes sense by itself: no field can lead a reader outside the volume.
   public var isConsistent: Bool {
     totalBlocks >= Geometry.minimumBlocks && totalBlocks < 1 << 51

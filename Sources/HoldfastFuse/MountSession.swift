@@ -62,6 +62,11 @@ final class MountSession: @unchecked Sendable {
   /// Whether the kernel leaves the clearing of set-id bits and file capabilities to us.
   var clearsPrivileges: Bool { transport.added.contains(.handleKillPrivilegesV2) }
 
+  /// The volume is shut down: what the kernel still has in its caches is not to look as if it were not.
+  func forgetCaches() {
+    for inode in store.heldInodes { notifier.invalidatePages(of: inode, offset: 0, length: 0) }
+  }
+
   /// Answers with an error, counted and, where somebody should know, logged.
   func fail<Kind>(_ reply: consuming Reply<Kind>, _ error: FSError, _ operation: Operation, _ inode: InodeNumber) {
     counters.countFailure(operation)

@@ -41,8 +41,20 @@ public enum MountedVolume {
       let log = SessionLog(logger)
       let session = MountSession(store: store, image: image, mountPoint: mountPoint, options: options, log: log)
       defer { session.processWatcher.stop() }
-      store.onFailure = { logger.critical("the volume takes no more changes: \($0)") }
+      store.onFailure = { [unowned store] error in
+        if case .shutDown = store.health {
+          logger.critical("the volume is shut down (errors=shutdown): \(error)")
+          session.forgetCaches()
+        } else {
+          logger.critical("the volume is read-only from now on (errors=remount-ro): \(error)")
+        }
+      }
       defer { store.onFailure = nil }
+      if store.superblock.state.contains(.errors) {
+        logger.warning("\(image) met an error in an earlier mount: run holdfast fsck")
+      }
+      // What mounting itself has found.
+      store.reportFailure()
       let events = EventPipe()
       let signals = SignalWatch(events)
       defer { signals.end() }

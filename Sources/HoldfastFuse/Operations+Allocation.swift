@@ -63,10 +63,12 @@ extension MountSession {
   ) {
     counters.count(.copyFileRange)
     do throws(FSError) {
-      if clearsPrivileges { try capabilities.dropIfKnown(destination, in: store) }
+      let mark = clearsPrivileges ? capabilities.mark(of: destination) : nil
       let count = try store.copyRange(
         from: source, at: sourceOffset, to: destination, at: destinationOffset,
-        length: min(length, Self.copyBytes), dropPrivileges: false, handle: handle, by: reply.caller)
+        length: min(length, Self.copyBytes), dropPrivileges: false, dropCapability: mark != nil, handle: handle,
+        by: reply.caller)
+      if let mark, count > 0 { capabilities.forget(destination, mark) }
       reply.send(Int(count))
     } catch {
       fail(reply, error, .copyFileRange, destination)

@@ -20,6 +20,13 @@ extension MountSession {
     do throws(FSError) {
       reply.send(try store.attributes(of: inode))
     } catch {
+      if error == .shutDown, inode == RootDirectory.inode {
+        // The mount point stays to be seen: `holdfast info` and `unmount` begin there.
+        let now = Timestamp.now
+        return reply.send(
+          Attributes(
+            inode: inode, record: InodeRecord(mode: 0o040755, uid: 0, gid: 0, links: 2, generation: 1, now: now)))
+      }
       fail(reply, error, .getattr, inode)
     }
   }
@@ -30,7 +37,9 @@ extension MountSession {
     counters.count(.setattr)
     do throws(FSError) {
       var changes = AttributeChanges(values, valid: valid)
-      if clearsPrivileges { try clearPrivileges(inode, &changes, valid: valid, by: reply.caller) }
+      if clearsPrivileges {
+        try clearPrivileges(inode, &changes, valid: valid, byHandle: handle != nil, by: reply.caller)
+      }
       reply.send(try store.setAttributes(changes, of: inode, handle: handle, by: reply.caller))
     } catch {
       fail(reply, error, .setattr, inode)
@@ -41,8 +50,10 @@ extension MountSession {
   /// A change of owner removes both, in the Store; chown(path, -1, -1) and fallocate too, which arrive as a request
   /// that changes nothing and becomes a change to the same owner. As in the kernel, that request keeps set-group-id
   /// without group execution only for members of the group.
+  /// After a refused extending O_DIRECT write the kernel sets the old size, by the handle and with no time to set
+  /// (ftruncate(2) has one): that takes nothing.
   private func clearPrivileges(
-    _ inode: InodeNumber, _ changes: inout AttributeChanges, valid: Int32, by caller: Credentials
+    _ inode: InodeNumber, _ changes: inout AttributeChanges, valid: Int32, byHandle: Bool, by caller: Credentials
   ) throws(FSError) {
     if valid == 0 {
       let record = try store.attributes(of: inode).record
@@ -53,7 +64,11 @@ extension MountSession {
         changes.mode = record.mode & 0o1777
       }
     }
-    if changes.size != nil { try capabilities.drop(inode, in: store) }
+    if let size = changes.size {
+      let isKernelsOwn = byHandle && changes.modified == nil && !changes.dropPrivileges
+      let isOtherSize = try store.attributes(of: inode).record.size != size
+      changes.dropCapability = !isKernelsOwn || isOtherSize
+    }
   }
 
   private func volumeStatistics(_ reply: consuming Reply<VolumeStat>) {

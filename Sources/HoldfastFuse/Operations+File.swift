@@ -38,6 +38,7 @@ extension MountSession {
     do throws(FSError) {
       let flags = info.pointee.flags & ~KernelTransport.Carried.dropPrivileges
       var handle = Handle(inode: inode, flags: flags)
+      if case .shutDown = store.health { throw .shutDown }
       if handle.isWriting || flags & O_TRUNC != 0 {
         try prepareWriting(inode, &handle, dropPrivileges: flags != info.pointee.flags, by: reply.caller)
       }
@@ -61,12 +62,12 @@ extension MountSession {
     handle.synchronous = record.flags.contains(.synchronous)
     if clearsPrivileges { capabilities.check(inode, in: store) }
     if handle.flags & O_TRUNC != 0 {
-      if clearsPrivileges { try capabilities.dropIfKnown(inode, in: store) }
       var changes = AttributeChanges()
       changes.size = 0
       changes.modified = .now
       changes.changed = .now
       changes.dropPrivileges = dropPrivileges
+      changes.dropCapability = clearsPrivileges
       _ = try store.setAttributes(changes, of: inode, handle: nil, by: caller)
     }
   }
@@ -144,11 +145,12 @@ extension MountSession {
     // Writeback of a mapping comes from no process, through any handle of the file.
     let isWriteback = info.writepage != 0
     do throws(FSError) {
-      if clearsPrivileges { try capabilities.dropIfKnown(inode, in: store) }
+      let mark = clearsPrivileges ? capabilities.mark(of: inode) : nil
       let count = try store.write(
         inode, bytes, at: offset, append: !isWriteback && info.flags & O_APPEND != 0,
-        dropPrivileges: info.flags & KernelTransport.Carried.dropPrivileges != 0,
+        dropPrivileges: info.flags & KernelTransport.Carried.dropPrivileges != 0, dropCapability: mark != nil,
         handle: isWriteback ? nil : info.fh, by: isWriteback ? .daemon : reply.caller)
+      if let mark { capabilities.forget(inode, mark) }
       if handles[info.fh]?.synchronous == true { try store.sync(inode, dataOnly: false) }
       reply.send(count)
     } catch {

@@ -30,6 +30,7 @@ extension MountSession {
     store.statistics.write(to: &json)
     json.key("usage")
     store.usage.write(to: &json)
+    store.health.write(to: &json)
     json.endObject()
     return json.finish()
   }
@@ -46,6 +47,8 @@ extension MountSession {
     json.member("uuid", superblock.id.description)
     json.member("options", options.list)
     json.member("read_only", options.readOnly || store.isReadOnly)
+    store.health.write(to: &json)
+    json.member("errors_seen", superblock.state.contains(.errors) || store.health != .sound)
     json.key("usage")
     store.usage.write(to: &json)
     json.member("seals", store.seals.totalCount)
@@ -71,6 +74,23 @@ extension VolumeStatistics {
     json.member("blocks", journalBlocks)
     json.endObject()
     json.member("checkpoint", checkpoint)
+  }
+}
+
+extension Store.Health {
+  /// The members `state` and `failure` of an object that is open.
+  fileprivate func write(to json: inout JSONWriter) {
+    switch self {
+    case .sound:
+      json.member("state", "sound")
+      json.member("failure", "")
+    case .readOnly(let error):
+      json.member("state", "read-only")
+      json.member("failure", "\(error)")
+    case .shutDown(let error):
+      json.member("state", "shut-down")
+      json.member("failure", "\(error)")
+    }
   }
 }
 

@@ -23,7 +23,7 @@ final class SessionLog: @unchecked Sendable {
     switch error {
     case .sealed: level = .notice
     case .device(_, _, let code): level = code == ENOSPC ? .warning : .error
-    case .corrupt, .shutDown, .nameHashExhausted: level = .error
+    case .corrupt, .imageTruncated, .shutDown, .nameHashExhausted: level = .error
     default: return
     }
     guard let skipped = admit() else { return }

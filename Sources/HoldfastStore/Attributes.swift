@@ -26,6 +26,8 @@ public struct AttributeChanges: Sendable {
   public var changed: Time?
   /// Clear set-id bits as an unprivileged write does (the kernel asks for this with a truncation).
   public var dropPrivileges = false
+  /// Remove `security.capability` alone, with the change of size, whoever makes it.
+  public var dropCapability = false
 
   public init() {}
 

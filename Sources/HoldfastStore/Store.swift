@@ -39,6 +39,8 @@ public final class Store: @unchecked Sendable {
   var durableSuperblock: Superblock?
   /// Rises with every transaction; a commit makes all up to its ticket durable.
   var ticket: UInt64 = 0
+  /// Ticket of the last transaction that changed more than times: what fdatasync needs durable.
+  var lastingTicket: UInt64 = 0
   /// Mutations in all; tells whether a failing transaction had changed anything.
   var mutations: UInt64 = 0
   /// Freed ranges whose freeing is not yet durable or not yet undone: see `Quarantine`.
@@ -71,6 +73,22 @@ public final class Store: @unchecked Sendable {
 
   /// Called by `housekeep` after an error made the volume read-only or shut it down; holds no lock. For logs.
   public var onFailure: (@Sendable (FSError) -> Void)?
+
+  /// What an error has made of the volume.
+  public enum Health: Equatable, Sendable {
+    case sound
+    /// Reads go on, changes are refused (`errors=remount-ro`).
+    case readOnly(FSError)
+    /// Everything is refused (`errors=shutdown`).
+    case shutDown(FSError)
+  }
+
+  public var health: Health {
+    treeLock.withLock {
+      guard let writeFailure else { return .sound }
+      return shutDown ? .shutDown(writeFailure) : .readOnly(writeFailure)
+    }
+  }
 
   init(
     device: BlockDevice, options: StoreOptions, volume: Superblock, tree: Tree, chunks: MetadataChunks,

@@ -2,30 +2,80 @@ import HoldfastBase
 import HoldfastDevice
 import Synchronization
 
-/// A device in memory that counts what is asked of it.
+/// A device in memory that counts what is asked of it, fails where it is told to, and can lose its power.
 final class MemoryDevice: BlockDevice, @unchecked Sendable {
   let memory: AlignedBuffer
   let barriers = Atomic<Int>(0)
   let bytesWritten = Atomic<Int>(0)
   let bytesRead = Atomic<Int>(0)
-  var refusesWrites = false
+
+  /// What was asked of it so far.
+  var work: (barriers: Int, bytes: Int) {
+    (barriers.load(ordering: .relaxed), bytesWritten.load(ordering: .relaxed))
+  }
+
+  /// One thing the engine asks for; a barrier has no bytes.
+  struct Request {
+    var operation: FSError.DeviceOperation
+    var bytes: Range<UInt64>
+  }
+
+  /// The errno a request is to fail with; nil lets it through.
+  typealias Fault = @Sendable (Request) -> Int32?
+
+  private let lock = Lock()
+  private var currentFault: Fault?
+  /// What the writes since the last barrier replaced, when power may be lost.
+  private var replaced: [(offset: Int, bytes: [UInt8])] = []
+  private var remembers = false
 
   init(mebibytes: Int) {
     memory = AlignedBuffer(byteCount: mebibytes << 20)
     super.init(byteCount: UInt64(mebibytes) << 20)
   }
 
+  var fault: Fault? {
+    get { lock.withLock { currentFault } }
+    set { lock.withLock { currentFault = newValue } }
+  }
+
+  /// From now on `losePower` takes back what no barrier has followed.
+  func rememberUnsyncedWrites() { lock.withLock { remembers = true } }
+
+  /// The worst a power cut may do: nothing that was written since the last barrier is there.
+  func losePower() {
+    lock.withLock {
+      for write in replaced.reversed() {
+        UnsafeMutableRawBufferPointer(rebasing: memory.bytes[write.offset...]).copyBytes(from: write.bytes)
+      }
+      replaced = []
+    }
+  }
+
+  private func check(_ operation: FSError.DeviceOperation, _ offset: UInt64, _ count: Int) throws(FSError) {
+    let request = Request(operation: operation, bytes: offset..<offset + UInt64(count))
+    if let errno = fault?(request) { throw .device(operation: operation, byteOffset: offset, errno: errno) }
+  }
+
   override func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(FSError) {
+    try check(.read, offset, buffer.count)
     bytesRead.add(buffer.count, ordering: .relaxed)
     buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: memory.bytes[Int(offset)..<Int(offset) + buffer.count]))
   }
 
   override func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(FSError) {
-    if refusesWrites { throw .device(operation: .write, byteOffset: offset, errno: 5) }
+    try check(.write, offset, bytes.count)
     bytesWritten.add(bytes.count, ordering: .relaxed)
-    UnsafeMutableRawBufferPointer(rebasing: memory.bytes[Int(offset)..<Int(offset) + bytes.count]).copyMemory(
-      from: bytes)
+    let place = UnsafeMutableRawBufferPointer(rebasing: memory.bytes[Int(offset)..<Int(offset) + bytes.count])
+    lock.withLock {
+      if remembers { replaced.append((Int(offset), Array(place))) }
+      place.copyMemory(from: bytes)
+    }
   }
 
-  override func barrier() throws(FSError) { barriers.add(1, ordering: .relaxed) }
+  override func barrier() throws(FSError) {
+    try check(.barrier, 0, 0)
+    barriers.add(1, ordering: .relaxed)
+    lock.withLock { replaced = [] }
+  }
 }

@@ -1,4 +1,5 @@
 import HoldfastBase
+import HoldfastCheck
 import HoldfastDevice
 import HoldfastFormat
 import HoldfastSeal
@@ -11,11 +12,14 @@ struct Volume {
   static let root = RootDirectory.inode
   static let user = Credentials(uid: 1000, gid: 1000, pid: 1)
 
-  init(mebibytes: Int = 64) throws {
+  let options: StoreOptions
+
+  init(mebibytes: Int = 64, options: StoreOptions = Volume.options) throws {
+    self.options = options
     device = MemoryDevice(mebibytes: mebibytes)
     try Store.format(
       device, options: FormatOptions(id: FilesystemID(high: 1, low: 2), hashSeed: 7, uid: 1000, gid: 1000))
-    store = try Store(mounting: device, options: Volume.options)
+    store = try Store(mounting: device, options: options)
   }
 
   static var options: StoreOptions {
@@ -27,11 +31,17 @@ struct Volume {
 
   mutating func remount() throws {
     try store.unmount()
-    store = try Store(mounting: device, options: Volume.options)
+    store = try Store(mounting: device, options: options)
   }
 
   /// As after a power cut that lost nothing written.
-  mutating func crash() throws { store = try Store(mounting: device, options: Volume.options) }
+  mutating func crash() throws { store = try Store(mounting: device, options: options) }
+
+  /// What an independent reader has to say of the image.
+  func check() -> CheckReport {
+    var checker = Checker(device: device)
+    return checker.run()
+  }
 
   func create(_ name: String, in parent: InodeNumber = root, mode: UInt32 = 0o100644) throws -> InodeNumber {
     try bytes(name) { try store.make(NewInode(mode: mode, umask: 0), $0, in: parent, by: Volume.user).inode }

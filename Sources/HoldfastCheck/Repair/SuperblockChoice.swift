@@ -51,6 +51,6 @@ extension Superblock {
   /// What never changes in the life of a volume is the same.
   fileprivate func isSameVolume(as other: Superblock) -> Bool {
     id == other.id && totalBlocks == other.totalBlocks && journalBlocks == other.journalBlocks
-      && hashSeed == other.hashSeed
+      && hashSeed == other.hashSeed && createdSeconds == other.createdSeconds
   }
 }

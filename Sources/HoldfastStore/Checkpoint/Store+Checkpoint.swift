@@ -17,20 +17,20 @@ extension Store {
   func checkpoint(closing: Bool = false) throws(FSError) {
     checkpointLock.lock()
     defer { checkpointLock.unlock() }
+    takeLeadership()
+    var leading = true
+    // The failure is known before anybody else may lead: see `commit`.
+    defer { if leading { giveUpLeadership() } }
     do throws(FSError) {
-      try writeCheckpoint(closing: closing)
+      try writeCheckpoint(closing: closing, &leading)
     } catch {
       treeLock.withLock { fail(error) }
       throw error
     }
-    if !closing { try releaseDurableQuarantine() }
+    if !closing { try? releaseDurableQuarantine() }
   }
 
-  private func writeCheckpoint(closing: Bool) throws(FSError) {
-    takeLeadership()
-    var leading = true
-    defer { if leading { giveUpLeadership() } }
-
+  private func writeCheckpoint(closing: Bool, _ leading: inout Bool) throws(FSError) {
     let data = dataWrites.load(ordering: .acquiring)
     treeLock.lock()
     if let failure = writeFailure {
@@ -86,10 +86,15 @@ extension Store {
   /// The volume failed: its superblock says so, as far as it can still be written. Nothing else changes: this is the
   /// last durable checkpoint's, whose blocks and journal nobody has reused.
   func markErrors() {
-    guard var superblock = treeLock.withLock({ durableSuperblock }) else { return }
+    // A checkpoint under way when the volume failed ends first, or its superblock would come after this one.
+    checkpointLock.lock()
+    defer { checkpointLock.unlock() }
+    guard var superblock = treeLock.withLock({ durableSuperblock }), !superblock.state.contains(.errors) else { return }
     superblock.state.insert(.errors)
-    // A device that refuses this as well has been reported already.
-    try? writeSuperblocks(superblock)
+    superblock.state.remove(.clean)
+    // A device that refuses this as well has been reported already; unmount tries again.
+    guard (try? writeSuperblocks(superblock)) != nil else { return }
+    treeLock.withLock { durableSuperblock = superblock }
   }
 
   /// Both copies, one after the other: at every moment one of them is whole.

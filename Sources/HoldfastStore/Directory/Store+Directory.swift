@@ -102,7 +102,12 @@ extension Store {
         return Attributes(inode: directory.parent, record: try inode(directory.parent))
       }
       guard let entry = try find(name, in: parent) else { throw .notFound }
-      return Attributes(inode: entry.inode, record: try inode(entry.inode))
+      do throws(FSError) {
+        return Attributes(inode: entry.inode, record: try inode(entry.inode))
+      } catch .stale {
+        // A name of nothing.
+        throw .corrupt(structure: .direntRecord, block: parent)
+      }
     }
   }
 

@@ -14,7 +14,7 @@ extension Store {
     guard offset <= Limits.fileBytes, length <= Limits.fileBytes - offset else { throw .fileTooBig }
     let actor = Actor(credentials: caller, handle: handle)
     try inodeLocks.exclusive(inode) { () throws(FSError) in
-      let record = try reading { () throws(FSError) in try writableFile(inode) }
+      let record = try reading { () throws(FSError) in try changeableFile(inode) }
       if record.flags.contains(.appendOnly), !mode.isSubset(of: .keepSize) { throw .notPermitted }
       switch mode {
       case [], .keepSize: try preallocate(inode, record, offset, length, keepSize: mode == .keepSize, actor)

@@ -46,7 +46,7 @@ extension Store {
   /// those of a write.
   public func copyRange(
     from source: InodeNumber, at sourceOffset: UInt64, to destination: InodeNumber, at destinationOffset: UInt64,
-    length: UInt64, dropPrivileges: Bool, handle: UInt64?, by caller: Credentials
+    length: UInt64, dropPrivileges: Bool, dropCapability: Bool = false, handle: UInt64?, by caller: Credentials
   ) throws(FSError) -> UInt64 {
     // The source ends where it ended when asked: copying within a file may move its end.
     let size = try attributes(of: source).record.size
@@ -61,7 +61,7 @@ extension Store {
         if count == 0 { break }
         _ = try write(
           destination, UnsafeRawBufferPointer(rebasing: part[..<count]), at: destinationOffset + done, append: false,
-          dropPrivileges: dropPrivileges, handle: handle, by: caller)
+          dropPrivileges: dropPrivileges, dropCapability: dropCapability, handle: handle, by: caller)
         done += UInt64(count)
       } catch {
         // What was copied counts; the rest is asked for again and then told why not.
@@ -72,7 +72,20 @@ extension Store {
     return done
   }
 
-  /// fsync, fdatasync and fsyncdir: the file is durable when this returns. Commits are for everybody, so `dataOnly`
-  /// has nothing to save but what is durable already.
-  public func sync(_ inode: InodeNumber, dataOnly: Bool) throws(FSError) { try syncAll() }
+  /// fsync, fdatasync (`dataOnly`) and fsyncdir: the file is durable when this returns, with `dataOnly` its times
+  /// excepted. Commits are for everybody: which file it is makes no difference.
+  public func sync(_ inode: InodeNumber, dataOnly: Bool) throws(FSError) { try sync(dataOnly: dataOnly) }
+
+  /// Everything so far is durable when this returns.
+  public func syncAll() throws(FSError) { try sync(dataOnly: false) }
+
+  private func sync(dataOnly: Bool) throws(FSError) {
+    treeLock.lock()
+    let target = dataOnly ? lastingTicket : ticket
+    let failure = writeFailure
+    treeLock.unlock()
+    if let failure { throw failure }
+    if options.readOnly { return }
+    try commit(upTo: target)
+  }
 }

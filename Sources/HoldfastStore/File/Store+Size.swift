@@ -16,7 +16,7 @@ extension Store {
     _ change: (inout InodeRecord, _ isOtherSize: Bool) throws(FSError) -> Void
   ) throws(FSError) {
     guard size <= Limits.fileBytes else { throw .fileTooBig }
-    let record = try reading { () throws(FSError) in try writableFile(number) }
+    let record = try reading { () throws(FSError) in try changeableFile(number) }
     guard !record.flags.contains(.appendOnly) else { throw .notPermitted }
     if size > record.size {
       let permit = try seals.authorize(

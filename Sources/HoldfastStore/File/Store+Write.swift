@@ -15,38 +15,45 @@ extension Store {
   /// Writes all of `bytes` at `offset`, or at the end with `append`; or refuses all of them.
   /// - Parameters:
   ///   - dropPrivileges: clear set-id bits and file capabilities (a writer without CAP_FSETID).
+  ///   - dropCapability: remove `security.capability` alone.
   ///   - handle: the open handle, for the rules about a holder's own operations.
   /// - Returns: `bytes.count`.
   /// - Throws: `.sealed` (rows 3, 4), `.noSpace`, `.fileTooBig`, device errors.
   public func write(
     _ inode: InodeNumber, _ bytes: UnsafeRawBufferPointer, at offset: UInt64, append: Bool, dropPrivileges: Bool,
-    handle: UInt64?, by caller: Credentials
+    dropCapability: Bool = false, handle: UInt64?, by caller: Credentials
   ) throws(FSError) -> Int {
     guard bytes.count > 0 else { return 0 }
-    if !append, try overwrite(inode, bytes, at: offset, dropPrivileges) { return bytes.count }
+    let drop = Drop(privileges: dropPrivileges, capability: dropCapability)
+    if !append, try overwrite(inode, bytes, at: offset, drop) { return bytes.count }
     try inodeLocks.exclusive(inode) { () throws(FSError) in
-      try writeChangingMap(
-        inode, bytes, at: append ? nil : offset, dropPrivileges, Actor(credentials: caller, handle: handle))
+      try writeChangingMap(inode, bytes, at: append ? nil : offset, drop, Actor(credentials: caller, handle: handle))
     }
     return bytes.count
+  }
+
+  private struct Drop {
+    var privileges: Bool
+    var capability: Bool
+    var isAnything: Bool { privileges || capability }
   }
 
   // MARK: Overwrite
 
   /// False when the map would have to change.
   private func overwrite(
-    _ number: InodeNumber, _ bytes: UnsafeRawBufferPointer, at offset: UInt64, _ dropPrivileges: Bool
+    _ number: InodeNumber, _ bytes: UnsafeRawBufferPointer, at offset: UInt64, _ drop: Drop
   ) throws(FSError) -> Bool {
     let (end, overflow) = offset.addingReportingOverflow(UInt64(bytes.count))
     if overflow { return false }
     if writesWholeBlocks, (offset | end) & UInt64(Block.size - 1) != 0 { return false }
     return try inodeLocks.shared(number) { () throws(FSError) in
-      let runs = try transaction(keys: 2, .shrinking) { () throws(FSError) -> [DataRun]? in
+      let runs = try transaction(keys: 2, .shrinking, timesOnly: !drop.isAnything) { () throws(FSError) -> [DataRun]? in
         var record = try writableFile(number)
         guard end <= record.size else { return nil }
         let runs = try self.runs(of: number, from: offset, to: end)
         guard runs.allSatisfy({ $0.deviceOffset != nil }) else { return nil }
-        try touchModified(number, &record, dropPrivileges)
+        try touchModified(number, &record, drop)
         return runs
       }
       guard let runs else { return false }
@@ -65,11 +72,11 @@ extension Store {
   }
 
   private func touchModified(
-    _ number: InodeNumber, _ record: inout InodeRecord, _ dropPrivileges: Bool
+    _ number: InodeNumber, _ record: inout InodeRecord, _ drop: Drop
   ) throws(FSError) {
     record.modified = .now
     record.changed = record.modified
-    if dropPrivileges { try self.dropPrivileges(number, &record) }
+    try self.drop(privileges: drop.privileges, capability: drop.capability, of: number, &record)
     try putInode(number, record)
   }
 
@@ -77,10 +84,10 @@ extension Store {
 
   /// Under the inode's exclusive lock. `offset` nil: at the end.
   private func writeChangingMap(
-    _ number: InodeNumber, _ bytes: UnsafeRawBufferPointer, at requested: UInt64?, _ dropPrivileges: Bool,
+    _ number: InodeNumber, _ bytes: UnsafeRawBufferPointer, at requested: UInt64?, _ drop: Drop,
     _ actor: Actor
   ) throws(FSError) {
-    let record = try reading { () throws(FSError) in try writableFile(number) }
+    let record = try reading { () throws(FSError) in try changeableFile(number) }
     let offset = requested ?? record.size
     guard offset <= Limits.fileBytes, UInt64(bytes.count) <= Limits.fileBytes - offset else { throw .fileTooBig }
     let end = offset + UInt64(bytes.count)
@@ -89,7 +96,7 @@ extension Store {
     try fill(number, blocks, growing: end > record.size, permit)
     if offset > record.size { try zeroTail(of: number, size: record.size, upTo: offset) }
     try writeBlocks(of: number, bytes, at: offset)
-    try finishWrite(number, blocks, end: end, dropPrivileges, permit)
+    try finishWrite(number, blocks, end: end, drop, permit)
   }
 
   /// The gate's word for a write or allocation of `blocks` that ends at byte `end`.
@@ -161,7 +168,7 @@ extension Store {
   }
 
   private func finishWrite(
-    _ number: InodeNumber, _ blocks: BlockRange, end: UInt64, _ dropPrivileges: Bool,
+    _ number: InodeNumber, _ blocks: BlockRange, end: UInt64, _ drop: Drop,
     _ permit: borrowing MapChangePermit
   ) throws(FSError) {
     var block = blocks.start
@@ -176,7 +183,7 @@ extension Store {
           record.size = end
           touchMap(&record)
         }
-        try touchModified(number, &record, dropPrivileges)
+        try touchModified(number, &record, drop)
         return reached
       }
     }

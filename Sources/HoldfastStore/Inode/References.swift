@@ -21,6 +21,8 @@ final class References: @unchecked Sendable {
     }
   }
 
+  var all: [InodeNumber] { lock.withLock { Array(counts.keys) } }
+
   func isHeld(_ inode: InodeNumber) -> Bool { lock.withLock { counts[inode] != nil } }
 
   func addWriter(_ inode: InodeNumber) { lock.withLock { writers[inode, default: 0] += 1 } }

@@ -19,7 +19,8 @@ extension Store {
             record.modified = .now
             record.changed = record.modified
           }
-          if changes.dropPrivileges { try dropPrivileges(inode, &record) }
+          try drop(
+            privileges: changes.dropPrivileges, capability: changes.dropCapability, of: inode, &record)
           try apply(changes, to: inode, &record)
         }
         return try attributes(of: inode)

@@ -29,6 +29,13 @@ extension Store {
     return record
   }
 
+  /// A regular file whose bytes or map are to change in several steps: a volume that takes no changes refuses before
+  /// the first. Under the tree lock.
+  func changeableFile(_ number: InodeNumber) throws(FSError) -> InodeRecord {
+    try checkWritable()
+    return try writableFile(number)
+  }
+
   // MARK: Set-id bits
 
   /// The mode without the bits an unprivileged write or a change of owner takes away.
@@ -36,6 +43,17 @@ extension Store {
     var mode = mode & ~0o4000
     if mode & 0o010 != 0 { mode &= ~0o2000 }
     return mode
+  }
+
+  /// What a change of contents takes from the file, inside its transaction: a refused one takes nothing.
+  func drop(
+    privileges: Bool, capability: Bool, of number: InodeNumber, _ record: inout InodeRecord
+  ) throws(FSError) {
+    if privileges {
+      try dropPrivileges(number, &record)
+    } else if capability {
+      try removeCapability(of: number)
+    }
   }
 
   /// Takes set-id bits from `record` and file capabilities from the inode, as Linux does on write and chown.
@@ -49,6 +67,9 @@ extension Store {
 
   /// Keeps an inode alive without a name.
   public func retain(_ inode: InodeNumber, count: UInt64 = 1) { references.retain(inode, count) }
+
+  /// Inodes the kernel knows of, or has open.
+  public var heldInodes: [InodeNumber] { references.all }
 
   public func release(_ inode: InodeNumber, count: UInt64 = 1) {
     guard references.release(inode, count) else { return }

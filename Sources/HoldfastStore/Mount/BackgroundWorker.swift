@@ -78,12 +78,15 @@ extension Store {
     if let failure { throw failure }
   }
 
-  func reportFailure() {
+  /// Tells `onFailure` of a failure it has not heard of, and the superblock.
+  public func reportFailure() {
     treeLock.lock()
     let failure = unreportedFailure
     unreportedFailure = nil
     treeLock.unlock()
-    if let failure { onFailure?(failure) }
+    guard let failure else { return }
+    onFailure?(failure)
+    markErrors()
   }
 }
 

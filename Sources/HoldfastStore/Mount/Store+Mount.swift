@@ -7,7 +7,8 @@ import HoldfastSeal
 
 extension Store {
   /// Opens the volume on `device`. Reads a fixed number of blocks when it was unmounted cleanly, else the journal too.
-  /// - Throws: `.notAnImage`, `.imageTruncated`, `.incompatibleFormat`, `.corrupt`, device errors.
+  /// - Throws: `.notAnImage`, `.superblocksDisagree`, `.imageTruncated`, `.incompatibleFormat`, `.corrupt`, device
+  ///   errors.
   public convenience init(mounting device: BlockDevice, options: StoreOptions) throws(FSError) {
     var options = options
     let found = try Store.readSuperblock(device)
@@ -31,14 +32,16 @@ extension Store {
       found.newest.state.contains(.clean)
       ? 0 : try journal.replay { (key, value) throws(FSError) in try replay(key, value) }
     try loadUnfinishedBusiness()
-    if !options.readOnly {
+    let sealRecords = try persistentSeals()
+    if let inode = sealRecords.unreadable { try refuseChanges(becauseOfSealRecordOf: inode) }
+    if !isReadOnly {
       try checkpoint()
       try finishTruncations()
       if replayed > 0 { try releaseDurableQuarantine() }
       for inode in treeLock.withLock({ unlinked.sorted() }) { reclaimQueue.append(inode) }
     }
     seals.onWithdrawal = { [weak self] inode in self?.advanceGeneration(of: inode) }
-    try loadPersistentSeals()
+    try restore(sealRecords.requests)
     if options.backgroundThread {
       background = BackgroundWorker(store: self)
       background?.start()
@@ -50,11 +53,16 @@ extension Store {
     background?.stop()
     background = nil
     defer { treeLock.withLock { shutDown = true } }
-    if let failure = treeLock.withLock({ writeFailure }) {
-      markErrors()
-      throw failure
+    do throws(FSError) {
+      if let failure = treeLock.withLock({ writeFailure }) { throw failure }
+      if !options.readOnly { try closeCleanly() }
+    } catch {
+      if treeLock.withLock({ writeFailure != nil }) { markErrors() }
+      throw error
     }
-    if options.readOnly { return }
+  }
+
+  private func closeCleanly() throws(FSError) {
     // First what everybody was promised; one bad inode must not cost the others anything.
     try syncAll()
     for inode in treeLock.withLock({ speculative.sorted() }) { trimAfterClose(inode) }
@@ -83,6 +91,8 @@ extension Store {
         copies.append(copy)
       }
     }
+    // One of them is another volume's, or a former one's: whose tree it is must not be guessed.
+    if copies.count == 2, !copies[0].isOfSameVolume(as: copies[1]) { throw .superblocksDisagree }
     guard let newest = copies.max(by: { $0.generation < $1.generation }) else { throw .notAnImage }
     guard newest.incompatible & ~Superblock.knownIncompatible == 0 else {
       throw .incompatibleFormat(features: newest.incompatible & ~Superblock.knownIncompatible)

@@ -155,6 +155,7 @@ extension Store {
       // It may have been cut meanwhile.
       let blocks = asked.intersection(BlockRange(from: 0, to: Block.count(covering: record.size)))
       guard try reading({ () throws(FSError) in try hasUnwritten(inode, blocks) }) else { return }
+      try reading { () throws(FSError) in try checkWritable() }
       let permit = try seals.authorize(.fill(blocks), inode: inode, by: actor)
       try fill(inode, blocks, growing: false, permit)
       var block = blocks.start
@@ -265,21 +266,36 @@ extension Store {
     }
   }
 
-  /// Mount: persistent requests stand again, those whose time is over excepted.
-  func loadPersistentSeals() throws(FSError) {
-    var found: [(InodeNumber, SealRequest)] = []
+  /// Mount: the persistent requests on the disk, and the first inode with a record that cannot be read.
+  func persistentSeals() throws(FSError) -> (requests: [(InodeNumber, SealRequest)], unreadable: InodeNumber?) {
     try reading { () throws(FSError) in
+      var found: [(InodeNumber, SealRequest)] = []
+      var unreadable: InodeNumber?
       var key = Key(space: .persistentSeal, object: 0, low: 0)
       while let (next, value) = try tree.first(from: key), next.space == .persistentSeal {
-        guard let request = SealRequest(decodingPersistent: value) else {
-          throw .corrupt(structure: .sealRecord, block: next.object)
-        }
         key = next.successor
         // A record of an inode that is gone holds nothing: fsck names it.
+        guard let request = SealRequest(decodingPersistent: value) else {
+          if unreadable == nil, try tree.lookup(.inode(next.object)) != nil { unreadable = next.object }
+          continue
+        }
         if try tree.lookup(.inode(next.object)) != nil { found.append((next.object, request)) }
       }
+      return (found, unreadable)
     }
-    for (inode, request) in found where !request.isExpired() {
+  }
+
+  /// Mount: nobody can say any more which map that record keeps from changing. So none changes, and what there is can
+  /// be read; with `errors=shutdown` the mount is refused.
+  func refuseChanges(becauseOfSealRecordOf inode: InodeNumber) throws(FSError) {
+    let damage = FSError.corrupt(structure: .sealRecord, block: inode)
+    guard options.onError == .remountReadOnly else { throw damage }
+    treeLock.withLock { fail(damage) }
+  }
+
+  /// Mount: persistent requests stand again, those whose time is over excepted.
+  func restore(_ requests: [(InodeNumber, SealRequest)]) throws(FSError) {
+    for (inode, request) in requests where !request.isExpired() {
       seals.restore(request, inode: inode, generation: try mapGeneration(of: inode))
     }
     seals.onExpiry = { [weak self] expired in

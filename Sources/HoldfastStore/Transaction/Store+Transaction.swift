@@ -12,21 +12,24 @@ extension Store {
   enum Purpose {
     case growing
     case shrinking
+    /// Shrinking on behalf of `reclaimSpace`, which must not begin again for its own transactions.
+    case reclaiming
   }
 
-  /// Runs `body` under the tree lock. `keys` bounds the records it puts or deletes.
+  /// Runs `body` under the tree lock. `keys` bounds the records it puts or deletes; `timesOnly` says that all it changes
+  /// are times, which fdatasync need not make durable.
   func transaction<Result>(
-    keys: Int, _ purpose: Purpose, _ body: () throws(FSError) -> Result
+    keys: Int, _ purpose: Purpose, timesOnly: Bool = false, _ body: () throws(FSError) -> Result
   ) throws(FSError) -> Result {
     var reclaimed = false
     while true {
       do throws(FSError) {
         try admit()
-        if let result = try attempt(keys: keys, purpose, body) { return result }
+        if let result = try attempt(keys: keys, purpose, timesOnly, body) { return result }
         try makeMetadataRoom(keys: keys, purpose)
       } catch {
         let canReclaim = treeLock.withLock { !releaseQueue.isEmpty || !speculative.isEmpty }
-        guard error == .noSpace, !reclaimed, canReclaim else { throw error }
+        guard error == .noSpace, !reclaimed, purpose != .reclaiming, canReclaim else { throw error }
         reclaimed = true
         try reclaimSpace()
       }
@@ -35,7 +38,7 @@ extension Store {
 
   /// One try; nil when metadata blocks are short.
   private func attempt<Result>(
-    keys: Int, _ purpose: Purpose, _ body: () throws(FSError) -> Result
+    keys: Int, _ purpose: Purpose, _ timesOnly: Bool, _ body: () throws(FSError) -> Result
   ) throws(FSError) -> Result? {
     treeLock.lock()
     defer { treeLock.unlock() }
@@ -44,20 +47,29 @@ extension Store {
     let before = mutations
     do throws(FSError) {
       let result = try body()
-      if mutations != before { ticket += 1 }
+      if mutations != before {
+        ticket += 1
+        if !timesOnly { lastingTicket = ticket }
+      }
       return result
     } catch {
-      if mutations != before { fail(error) }
+      if mutations != before || error.isDamage { fail(error) }
       throw error
     }
   }
 
-  /// Runs `body` under the tree lock, for reading.
+  /// Runs `body` under the tree lock, for reading. Damage that it meets stops the volume (`errors=`); a device that
+  /// cannot read a node now fails this operation alone, for nothing has changed.
   func reading<Result>(_ body: () throws(FSError) -> Result) throws(FSError) -> Result {
     treeLock.lock()
     defer { treeLock.unlock() }
     if shutDown { throw .shutDown }
-    return try body()
+    do throws(FSError) {
+      return try body()
+    } catch {
+      if error.isDamage { fail(error) }
+      throw error
+    }
   }
 
   func checkWritable() throws(FSError) {
@@ -125,6 +137,12 @@ extension Store {
   /// Before a change, holding no store lock: keeps journal, pending mutations and dirty nodes within bounds.
   func admit() throws(FSError) {
     treeLock.lock()
+    do throws(FSError) {
+      try checkWritable()
+    } catch {
+      treeLock.unlock()
+      throw error
+    }
     let overBatch = pending.payloadBytes > Store.batchBytes
     let overDirty = tree.dirtyCount > tree.cacheFrameLimit * 3 / 4
     let wantsWork = tree.dirtyCount > tree.cacheFrameLimit / 2 || pending.payloadBytes > Store.batchBytes / 2
@@ -162,7 +180,7 @@ extension Store {
     let awaiting = chunks.releasedBlocks
     let worthCheckpoint = awaiting > 0 && UInt64(awaiting) >= chunks.totalBlocks / 4
     let mayTakeChunk =
-      volume.freeBlocks >= Store.smallestChunkBlocks && (purpose == .shrinking || volume.freeBlocks > metadataReserve)
+      volume.freeBlocks >= Store.smallestChunkBlocks && (purpose != .growing || volume.freeBlocks > metadataReserve)
     // The chunk's own records need a few nodes.
     let canTakeChunk = mayTakeChunk && chunks.freeBlocks >= 6 * (tree.rootLevel + 2)
     if canTakeChunk && !worthCheckpoint {
