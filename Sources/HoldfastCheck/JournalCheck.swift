@@ -24,7 +24,7 @@ struct JournalCheck {
     expected = superblock.journalSequence
     // At most `Geometry.maximumJournalBlocks`: checked with the superblock.
     ringBytes = Int(superblock.journalBlocks) << Block.shift
-    ring = AlignedBuffer(byteCount: ringBytes)
+    ring = AlignedBuffer(byteCount: ringBytes, zeroed: false)
     guard readRing(reader) else { return }
     let end = replay()
     scan(from: end)
