@@ -10,7 +10,7 @@ struct IntervalIndex {
     var slot: Int
     /// Greatest `range.end` of this node and all below.
     var greatestEnd: BlockNumber
-    /// No child's is higher. Drawn from the slot, so that a run can be repeated.
+    /// No child's is higher.
     var priority: UInt64
     var left = IntervalIndex.none
     var right = IntervalIndex.none
@@ -43,16 +43,6 @@ struct IntervalIndex {
   /// - Precondition: (`range`, `slot`) is in the index.
   mutating func remove(_ range: BlockRange, _ slot: Int) { root = remove(range, slot, below: root) }
 
-  /// Any slot whose range overlaps `range`.
-  func firstOverlap(_ range: BlockRange) -> Int? {
-    var found: Int?
-    forEachOverlap(range) { slot in
-      found = slot
-      return false
-    }
-    return found
-  }
-
   /// Calls `body` with every slot whose range overlaps `range`, by first block, until it returns false.
   func forEachOverlap(_ range: BlockRange, _ body: (Int) -> Bool) {
     if !range.isEmpty { _ = visit(root, range, body) }
@@ -70,9 +60,12 @@ struct IntervalIndex {
 
   // MARK: The treap
 
+  /// So that nobody can choose an order of requests that makes the tree a list. What is found does not depend on it.
+  private static let seed = UInt64.random(in: .min ... .max)
+
   private static func priority(_ slot: Int) -> UInt64 {
     // splitmix64's finaliser: neighbouring slots get priorities far apart.
-    var x = UInt64(bitPattern: Int64(slot)) &+ 0x9e37_79b9_7f4a_7c15
+    var x = UInt64(bitPattern: Int64(slot)) &+ seed
     x = (x ^ x >> 30) &* 0xbf58_476d_1ce4_e5b9
     x = (x ^ x >> 27) &* 0x94d0_49bb_1331_11eb
     return x ^ x >> 31

@@ -3,10 +3,11 @@
 ///
 /// A *breaker* is a map change that met breakable requests: it awaits those, each once, and nothing that is taken later.
 /// Its operation has left the store; it parks (`park`) with what is to be called when the last one is gone, and then
-/// begins again. Between the gate's word and parking the last one may go: `park` then says so.
+/// begins again. Between the gate's word and parking the last one may go, or the operation be interrupted: `park` then
+/// says so.
 ///
 /// Invariants: a slot in `waiters` is a standing, recalled request; a breaker is in the set of each slot it awaits and in
-/// no other; `busy` counts, by inode, recalled requests and breakers that were woken and have not had their turn.
+/// no other; `busy` counts, by inode, recalled requests and breakers with nothing in their way that have not had their turn.
 
 import HoldfastBase
 
@@ -19,8 +20,11 @@ struct Recalls {
     var awaited: Set<RequestIndex.Slot>
     /// What to call when none is; nil before it parks and after it was called.
     var wake: Wake?
-    /// Woken, or found nothing to wait for: until its turn is over nobody new may come in between.
-    var hasTurn = false
+    /// `wake` was called: whoever it called answers.
+    var isWoken = false
+
+    /// Nothing is in its way any more: until its turn is over nobody new may come in between.
+    var hasTurn: Bool { awaited.isEmpty }
   }
 
   private var breakers: [UInt64: Breaker] = [:]
@@ -31,9 +35,6 @@ struct Recalls {
 
   /// Row 21: no new request on this inode now.
   func isBusy(_ inode: InodeNumber) -> Bool { busy[inode] != nil }
-
-  /// Breakers, parked or about to.
-  var breakerCount: Int { breakers.count }
 
   /// A request is recalled.
   mutating func begin(_ slot: RequestIndex.Slot, of inode: InodeNumber) {
@@ -57,10 +58,13 @@ struct Recalls {
     for id in awaiting.sorted() {
       var breaker = breakers[id]!
       breaker.awaited.remove(slot)
-      if breaker.awaited.isEmpty, let wake = breaker.wake {
-        breaker.wake = nil
-        giveTurn(&breaker)
-        wakes.append(wake)
+      if breaker.hasTurn {
+        busy[inode]! += 1
+        if let wake = breaker.wake {
+          breaker.wake = nil
+          breaker.isWoken = true
+          wakes.append(wake)
+        }
       }
       breakers[id] = breaker
     }
@@ -68,24 +72,20 @@ struct Recalls {
     return wakes
   }
 
-  /// False when nothing is left to wait for: its turn has come already.
-  mutating func park(_ id: UInt64, wake: @escaping Wake) -> Bool {
-    guard var breaker = breakers[id] else { preconditionFailure("breaker \(id) parks twice, or after it gave up") }
-    defer { breakers[id] = breaker }
-    if breaker.awaited.isEmpty {
-      giveTurn(&breaker)
-      return false
-    }
-    breaker.wake = wake
-    return true
+  mutating func park(_ id: UInt64, wake: @escaping Wake) -> SealTable.Parking {
+    guard let breaker = breakers[id] else { return .gaveUp }
+    if breaker.hasTurn { return .over }
+    breakers[id]!.wake = wake
+    return .parked
   }
 
-  /// It waits no longer (interrupted, O_NONBLOCK); the recall goes on (rule 11). False when it was woken: then whoever was
-  /// called answers for it.
+  /// It waits no longer (interrupted, O_NONBLOCK), parked or not yet; the recall goes on (rule 11). False when it was
+  /// woken: then whoever was called answers for it.
   mutating func giveUp(_ id: UInt64) -> Bool {
-    guard let breaker = breakers[id], !breaker.hasTurn else { return false }
+    guard let breaker = breakers[id], !breaker.isWoken else { return false }
     for slot in breaker.awaited { waiters[slot]!.remove(id) }
     breakers[id] = nil
+    if breaker.hasTurn { rest(breaker.inode) }
     return true
   }
 
@@ -95,11 +95,6 @@ struct Recalls {
       preconditionFailure("breaker \(id) has no turn")
     }
     rest(breaker.inode)
-  }
-
-  private mutating func giveTurn(_ breaker: inout Breaker) {
-    breaker.hasTurn = true
-    busy[breaker.inode, default: 0] += 1
   }
 
   private mutating func rest(_ inode: InodeNumber) {

@@ -6,17 +6,25 @@
 import HoldfastBase
 
 extension SealTable {
+  /// What became of an operation that wanted to park.
+  public enum Parking: Equatable, Sendable {
+    /// It waits: `wake` will be called, unless it gives up.
+    case parked
+    /// Nothing is in its way any more: it begins again now, then `endTurn`.
+    case over
+    /// It gave up before it parked, and has been answered.
+    case gaveUp
+  }
+
   /// Parks a breaker: `wake` is called once, with no lock of the table held but perhaps under an inode's, when the
   /// requests in its way are gone. It begins the operation again elsewhere, and then calls `endTurn`.
   /// - Parameter breaker: from `FSError.mustWait`.
-  /// - Returns: false when nothing is in its way any more: then `wake` is not called, and the caller begins again and
-  ///   calls `endTurn` itself.
-  public func park(_ breaker: UInt64, wake: @escaping @Sendable () -> Void) -> Bool {
+  public func park(_ breaker: UInt64, wake: @escaping @Sendable () -> Void) -> Parking {
     withState { $0.recalls.park(breaker, wake: wake) }
   }
 
-  /// The operation is not going to wait any longer; the recall goes on (rule 11).
-  /// - Returns: false when it was woken already: whoever runs it again answers.
+  /// The operation is not going to wait any longer, whether it has parked yet or not; the recall goes on (rule 11).
+  /// - Returns: true when the caller answers; false when it was woken already, and whoever runs it again answers.
   public func giveUp(_ breaker: UInt64) -> Bool { withState { $0.recalls.giveUp(breaker) } }
 
   /// A woken breaker has had its turn, whatever came of it; new requests may be taken again (row 21).

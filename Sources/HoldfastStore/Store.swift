@@ -12,10 +12,11 @@
 ///      map, size or seals change. Two inodes: in ascending order.
 ///   2. `checkpointLock`: one checkpoint at a time.
 ///   3. commit leadership (`commitState`).
-///   4. `treeLock`: tree, pending mutations, allocator, counters. Short; the only I/O under it is reading tree nodes
+///   4. `barrierLock`: one barrier at a time.
+///   5. `treeLock`: tree, pending mutations, allocator, counters. Short; the only I/O under it is reading tree nodes
 ///      that are not in memory.
-///   5. leaf locks: references, journal head, the seal table's.
-/// Data moves under 1 alone. Barriers, journal and checkpoint writes hold 2 or 3, never 4.
+///   6. leaf locks: references, journal head, the seal table's.
+/// Data moves under 1 alone. Barriers, journal and checkpoint writes hold 2, 3 or 4, never 5.
 
 import HoldfastBase
 import HoldfastDevice
@@ -61,6 +62,7 @@ public final class Store: @unchecked Sendable {
   let journal: Journal
   let commitState = CommitState()
   let checkpointLock = Lock()
+  let barrierLock = Lock()
   let inodeLocks = InodeLocks()
   let references = References()
   /// Data writes begun to be durable: counts completed writes, so that a commit knows whether a barrier is due.

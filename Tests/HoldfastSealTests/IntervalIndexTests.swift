@@ -39,7 +39,6 @@ import Testing
         Issue.record("seed \(generator.seed), round \(round): \(asked)")
         return
       }
-      #expect(index.firstOverlap(asked) == expected.first)
     }
   }
 

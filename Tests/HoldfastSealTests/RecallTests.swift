@@ -41,8 +41,8 @@ import Testing
     let first = try breaker()
     let second = try breaker()
     #expect(asked.all == [["a", "b"]], "each holder is asked once")
-    #expect(table.park(first) { woken.add(1) })
-    #expect(table.park(second) { woken.add(2) })
+    #expect(table.park(first) { woken.add(1) } == .parked)
+    #expect(table.park(second) { woken.add(2) } == .parked)
     try release("a")
     #expect(woken.all == [])
     try release("b")
@@ -63,18 +63,33 @@ import Testing
     try table.take(breakable("a"), on: file)
     let number = try breaker()
     try release("a")
-    #expect(!table.park(number) { Issue.record("woken besides") })
+    // Its turn has come, though it has not heard of it: nobody comes in between.
+    #expect(thrown { () throws(FSError) in try table.take(breakable("a"), on: file) } == .recallInFlight)
+    #expect(table.park(number) { Issue.record("woken besides") } == .over)
     table.checkInvariants()
     table.endTurn(number)
     try table.take(breakable("a"), on: file)
+  }
+
+  /// A signal before the operation has parked: whoever gives up answers, parking says so, nothing stays behind.
+  @Test(arguments: [false, true]) func givingUpBeforeParking(releasedFirst: Bool) throws {
+    try table.take(breakable("a"), on: file)
+    let number = try breaker()
+    if releasedFirst { try release("a") }
+    #expect(table.giveUp(number))
+    #expect(table.park(number) { Issue.record("woken after giving up") } == .gaveUp)
+    if !releasedFirst { try release("a") }
+    table.checkInvariants()
+    try table.take(breakable("b"), on: file)
   }
 
   /// Rule 11: a recall runs to its end without anybody waiting for it.
   @Test func theRecallOutlivesWhoAskedForIt() throws {
     try table.take(breakable("a", grace: 5, lifetime: .handle(3)), on: file)
     let number = try breaker()
-    #expect(table.park(number) { Issue.record("woken after giving up") })
+    #expect(table.park(number) { Issue.record("woken after giving up") } == .parked)
     #expect(table.giveUp(number))
+    #expect(!table.giveUp(number))
     let impatient = Actor(credentials: bob, handle: 9)
     #expect(thrown { () throws(FSError) in try table.ask(change, inode: file, by: impatient) } == .recallInFlight)
     #expect(thrown { () throws(FSError) in try table.take(request("new"), on: file) } == .recallInFlight)
@@ -103,7 +118,7 @@ import Testing
       request("a", lifetime: lifetime, kind: .breakable(graceSeconds: 60), ttl: ttl), on: file)
     let woken = Recorder<Int>()
     let number = try breaker()
-    #expect(table.park(number) { woken.add(way) })
+    #expect(table.park(number) { woken.add(way) } == .parked)
     let later = Clocks.monotonicNanoseconds() + 100 * Clocks.nanosecondsPerSecond
     switch way {
     case 0: try release("a")
@@ -132,8 +147,8 @@ import Testing
     let woken = Recorder<String>()
     let a = try breaker(.punch(byteOffset: 1 << 12, byteCount: 1), by: Actor(credentials: root, handle: 1, waits: true))
     let b = try breaker(.punch(byteOffset: 5 << 12, byteCount: 1), by: patient)
-    #expect(table.park(a) { woken.add("a") })
-    #expect(table.park(b) { woken.add("b") })
+    #expect(table.park(a) { woken.add("a") } == .parked)
+    #expect(table.park(b) { woken.add("b") } == .parked)
     #expect(table.recallMilliseconds(ofHandle: 9) == nil)
     try release("b")
     #expect(woken.all == ["b"])
@@ -178,7 +193,7 @@ import Testing
         let standing = Set(table.requests(of: file).map(\.request.name))
         guard !standing.isEmpty else { break }
         let number = try breaker()
-        #expect(table.park(number) { woken.add(number) })
+        #expect(table.park(number) { woken.add(number) } == .parked)
         waiting[number] = standing
       case 3, 4:
         let isHeld = table.requests(of: file).contains { $0.request.name == name }
@@ -235,12 +250,13 @@ import Testing
           let error = thrown { () throws(FSError) in try table.ask(change, inode: file, by: actor) }
           if case .mustWait(let breaker) = error {
             let woken = DispatchSemaphore(value: 0)
-            if table.park(breaker, wake: { woken.signal() }) {
-              if round % 3 != 0 || !table.giveUp(breaker) {
-                woken.wait()
-                table.endTurn(breaker)
-              }
-            } else {
+            // A signal may come before it parks, and while it is parked.
+            if round % 5 == 0, table.giveUp(breaker) {
+              #expect(table.park(breaker, wake: {}) == .gaveUp)
+            } else if table.park(breaker, wake: { woken.signal() }) == .over {
+              table.endTurn(breaker)
+            } else if round % 3 != 0 || !table.giveUp(breaker) {
+              woken.wait()
               table.endTurn(breaker)
             }
           }

@@ -37,8 +37,9 @@ byte mount = 1;
 /* The mount found locks from before: the map stays as it is until they are gone. */
 bool frozen = false;
 
-/* Ends of recalls so far: who comes late to park knows by it. */
-byte ends = 0;
+/* Which requests a breaker awaits, by breaker and holder; it has its turn when none is left, until it has begun again. */
+bool awaits[4] = false;
+bool turn[2] = false;
 bool parked[2] = false;
 bool woken[2] = false;
 byte answers[2] = 0;
@@ -51,39 +52,41 @@ byte breakersLeft = 2;
 #define unaware(h) (leased[h] && reaches[h] == generation && !fenced[h])
 
 #ifdef PARK_BLINDLY
-#define nothingEndedSince(seen) true
+#define isOver(b) false
 #else
-#define nothingEndedSince(seen) (ends == seen)
+#define isOver(b) turn[b]
 #endif
 
 #ifdef GRANT_DURING_RECALL
 #define mayGrant (!frozen)
 #else
-/* Not before those woken have had their turn, or a breaker could find a new holder each time. */
-#define mayGrant (!frozen && !recalling && !woken[0] && !woken[1])
+/* Not before those whose turn it is have had it, or a breaker could find a new holder each time. */
+#define mayGrant (!frozen && !recalling && !turn[0] && !turn[1])
 #endif
 
-inline wake(b) {
-  /* Whoever takes an entry off the list answers for it: here by beginning it again. */
-  if :: parked[b] -> parked[b] = false; woken[b] = true :: else fi
+/* Holder h is out of breaker b's way. */
+inline clear(b, h) {
+  if
+  :: awaits[2 * b + h] ->
+    awaits[2 * b + h] = false;
+    if
+    :: !awaits[2 * b] && !awaits[2 * b + 1] ->
+      turn[b] = true;
+#ifndef LOSE_WAKE_UP
+      /* Whoever takes an entry off the list answers for it: here by beginning it again. */
+      if :: parked[b] -> parked[b] = false; woken[b] = true :: else fi
+#endif
+    :: else
+    fi
+  :: else
+  fi
 }
 
 /* Within an atomic step: the request leaves the table. */
 inline leave(h) {
-  if
-  :: request[h] == recalled ->
-    request[h] = none;
-    if
-    :: !recalling ->
-      ends++;
-#ifndef LOSE_WAKE_UP
-      wake(0);
-      wake(1)
-#endif
-    :: else
-    fi
-  :: else -> request[h] = none
-  fi
+  request[h] = none;
+  clear(0, h);
+  clear(1, h)
 }
 
 /* The holder unmaps, or the kernel does it for a dead one: nothing of the block is reachable, then the lock goes. */
@@ -91,6 +94,13 @@ inline letGo(h) {
   reaches[h] = 0;
   leased[h] = false;
   fenced[h] = false
+}
+
+inline giveUp(b) {
+  parked[b] = false;
+  awaits[2 * b] = false;
+  awaits[2 * b + 1] = false;
+  turn[b] = false
 }
 
 inline answer(b) {
@@ -130,7 +140,6 @@ proctype Holder(byte h) {
 }
 
 proctype Breaker(byte b) {
-  byte seen;
   byte mine;
   bool wasParked = false;
   /* A signal may come, but nobody may rely on it: one of the two can only be woken. */
@@ -140,6 +149,7 @@ proctype Breaker(byte b) {
 again:
   atomic {
     woken[b] = false;
+    turn[b] = false;
     if
     :: mount != mine -> answer(b); goto done
     :: mount == mine && frozen -> answer(b); goto done
@@ -148,9 +158,8 @@ again:
 #else
     :: mount == mine && !frozen && anyStands ->
       /* Judged: begin the recall, or join it, and leave all locks. */
-      if :: request[0] == standing -> request[0] = recalled :: else fi;
-      if :: request[1] == standing -> request[1] = recalled :: else fi;
-      seen = ends
+      if :: request[0] != none -> request[0] = recalled; awaits[2 * b] = true :: else fi;
+      if :: request[1] != none -> request[1] = recalled; awaits[2 * b + 1] = true :: else fi
     :: mount == mine && !frozen && !anyStands ->
 #endif
       assert(!unaware(0) && !unaware(1));
@@ -164,19 +173,21 @@ again:
   atomic {
     if
     :: mount != mine -> answer(b); goto done
-    :: mount == mine && nothingEndedSince(seen) ->
+    :: mount == mine && isOver(b) -> goto again
+    :: mount == mine && !isOver(b) ->
       assert(!wasParked);
       wasParked = true;
       parked[b] = true
-    :: mount == mine && !nothingEndedSince(seen) -> goto again
+    /* A signal before it has parked: it gives up, and parking finds nothing. */
+    :: mount == mine && mayBeInterrupted -> giveUp(b); answer(b); goto done
     fi
   }
   if
   :: woken[b] -> goto again
   /* A signal: whoever takes the entry off the list answers, EINTR here. */
-  :: atomic { mayBeInterrupted && parked[b] -> parked[b] = false; answer(b) }
+  :: atomic { mayBeInterrupted && parked[b] -> giveUp(b); answer(b) }
   /* The daemon died: ECONNABORTED. */
-  :: atomic { mount != mine -> parked[b] = false; woken[b] = false; answer(b) }
+  :: atomic { mount != mine -> giveUp(b); woken[b] = false; answer(b) }
   fi;
 done:
   breakersLeft--
@@ -216,8 +227,8 @@ proctype Daemon() {
   :: atomic {
       request[0] = none;
       request[1] = none;
-      parked[0] = false;
-      parked[1] = false;
+      giveUp(0);
+      giveUp(1);
       woken[0] = false;
       woken[1] = false;
       mount++;

@@ -46,7 +46,22 @@ final class Journal: @unchecked Sendable {
     lock.withLock { usedBlocks = headPosition >= position ? headPosition - position : headPosition + blocks - position }
   }
 
+  /// False when a block of the record behind its first would begin like a record itself. Values are users' bytes (a
+  /// symbolic link's target, an attribute's value): one that holds a record with a right checksum, left in the ring
+  /// from an older lap, could be replayed after a crash. Such a payload goes into a checkpoint instead.
+  static func mayHold(_ payload: [UInt8]) -> Bool {
+    payload.withUnsafeBytes { bytes in
+      var at = Block.size - JournalRecord.headerBytes
+      while at + BlockHeader.size <= bytes.count {
+        if (bytes.baseAddress! + at).isLikeJournalRecord { return false }
+        at += Block.size
+      }
+      return true
+    }
+  }
+
   /// Writes one record; durable after the caller's barrier.
+  /// - Precondition: `mayHold(payload)`.
   func append(_ payload: [UInt8], count: Int) throws(FSError) {
     let (sequence, position) = head
     let recordBlocks = JournalRecord.blocks(payloadBytes: payload.count)
@@ -99,12 +114,16 @@ final class Journal: @unchecked Sendable {
       records += 1
     }
     var budget = Journal.scanLaps * ring.bytes.count
-    for position in 0..<blocks {
-      let sequence = (ring.bytes.baseAddress! + Int(position) * Block.size).u64Header
-      guard let sequence, sequence > headSequence else { continue }
+    // Behind the end, that is: a live record's own blocks are its payload.
+    for distance in 0..<(blocks - usedBlocks) {
+      let position = (headPosition + distance) % blocks
+      let block = UnsafeRawPointer(ring.bytes.baseAddress! + Int(position) * Block.size)
+      let sequence = BlockHeader.generation(block)
+      guard block.isLikeJournalRecord, block.u64(32) == position, sequence > headSequence else { continue }
       // A length no record has is no record: nothing is checksummed for it.
-      let payloadBytes = JournalRecord.payloadBytes(ring.bytes.baseAddress! + Int(position) * Block.size)
-      guard payloadBytes <= ring.bytes.count - JournalRecord.headerBytes else { continue }
+      let payloadBytes = JournalRecord.payloadBytes(block)
+      let room = Int(blocks - usedBlocks - distance) * Block.size
+      guard payloadBytes <= room - JournalRecord.headerBytes else { continue }
       budget -= payloadBytes
       if budget < 0 || validRecord(in: ring, at: position, sequence: sequence, scratch) != nil {
         throw .corrupt(structure: .journalSequence, block: start + headPosition)
@@ -133,11 +152,9 @@ final class Journal: @unchecked Sendable {
   }
 }
 
-extension UnsafeMutableRawPointer {
-  /// The sequence in a journal record's header, when the block bears our magic and the journal's type.
-  fileprivate var u64Header: UInt64? {
-    let p = UnsafeRawPointer(self)
-    guard p.u32(4) == BlockHeader.magic, p.u16(8) == BlockType.journal.rawValue else { return nil }
-    return BlockHeader.generation(p)
+extension UnsafeRawPointer {
+  /// What begins here bears our magic and a journal record's type.
+  fileprivate var isLikeJournalRecord: Bool {
+    u32(4) == BlockHeader.magic && u16(8) == BlockType.journal.rawValue
   }
 }

@@ -52,29 +52,33 @@ struct PendingMutations {
     bytes.append(contentsOf: value)
   }
 
-  /// The payload without dead entries, and its number of mutations. Consumes the buffer's content.
-  mutating func take() -> (payload: [UInt8], count: Int) {
-    let count = positions.count
-    var payload: [UInt8]
-    if dead.isEmpty {
-      payload = bytes
-      bytes = []
-    } else {
-      dead.sort()
-      payload = []
-      payload.reserveCapacity(bytes.count - deadBytes)
-      var from = 0
-      for at in dead {
-        payload.append(contentsOf: bytes[from..<at])
-        let length = bytes.withUnsafeBytes { $0.baseAddress!.u16(at + 16) }
-        from = at + JournalRecord.mutationHeaderBytes + (length == JournalRecord.deletion ? 0 : Int(length))
-      }
-      payload.append(contentsOf: bytes[from...])
-      bytes.removeAll(keepingCapacity: true)
+  /// The payload of the next journal record: without dead entries.
+  var payload: [UInt8] {
+    if dead.isEmpty { return bytes }
+    var payload: [UInt8] = []
+    payload.reserveCapacity(bytes.count - deadBytes)
+    var from = 0
+    for at in dead.sorted() {
+      payload.append(contentsOf: bytes[from..<at])
+      let length = bytes.withUnsafeBytes { $0.baseAddress!.u16(at + 16) }
+      from = at + JournalRecord.mutationHeaderBytes + (length == JournalRecord.deletion ? 0 : Int(length))
     }
-    positions.removeAll(keepingCapacity: count < 4096)
-    dead.removeAll()
+    payload.append(contentsOf: bytes[from...])
+    return payload
+  }
+
+  /// The payload and its number of mutations; nothing is pending any more.
+  mutating func take() -> (payload: [UInt8], count: Int) {
+    let taken = (payload, count)
+    bytes = []
+    positions.removeAll(keepingCapacity: taken.1 < 4096)
+    dead = []
     deadBytes = 0
-    return (payload, count)
+    return taken
+  }
+
+  /// The same, if `isAcceptable` says so of the payload; else nothing changes.
+  mutating func take(if isAcceptable: ([UInt8]) -> Bool) -> (payload: [UInt8], count: Int)? {
+    isAcceptable(payload) ? take() : nil
   }
 }

@@ -32,7 +32,7 @@ extension Store {
         // What was asked for is durable; blocks that could not be freed stay in quarantine.
         try? releaseDurableQuarantine()
       case .success(false):
-        // The journal is full: a checkpoint makes the same things durable and empties it.
+        // Not by the journal: a checkpoint makes the same things durable and empties it.
         try checkpoint()
       case .failure(let error):
         throw error
@@ -68,7 +68,7 @@ extension Store {
   }
 
   /// One commit, as leader: of everything pending, or of data alone when `target` is durable already. False when the
-  /// journal has no room.
+  /// journal has no room, or cannot hold it.
   private func tryAppend(upTo target: UInt64) -> Result<Bool, FSError> {
     let isDurable = commitState.lock.withLock { commitState.durableTicket >= target }
     let data = dataWrites.load(ordering: .acquiring)
@@ -85,10 +85,27 @@ extension Store {
       treeLock.unlock()
       return .success(false)
     }
-    let batch = pending.take()
+    guard let batch = pending.take(if: Journal.mayHold) else {
+      treeLock.unlock()
+      return .success(false)
+    }
     let batchTicket = ticket
     treeLock.unlock()
     return appendBatch(batch, ticket: batchTicket, data: data)
+  }
+
+  /// Everything written so far is durable. Linux tells of a lost write only once, to whichever fdatasync(2) comes next:
+  /// so there is one at a time, and after one that failed, whoever's writes it lost, there is no other.
+  func barrier() throws(FSError) {
+    barrierLock.lock()
+    defer { barrierLock.unlock() }
+    if let failure = treeLock.withLock({ writeFailure }) { throw failure }
+    do throws(FSError) {
+      try device.barrier()
+    } catch {
+      treeLock.withLock { fail(error) }
+      throw error
+    }
   }
 
   /// Barrier, journal record, barrier; then what was taken is durable. As leader.
@@ -97,10 +114,10 @@ extension Store {
   ) -> Result<Bool, FSError> {
     do throws(FSError) {
       let dataIsDurable = commitState.lock.withLock { commitState.durableData >= data }
-      if !dataIsDurable || batch.count > 0 { try device.barrier() }
+      if !dataIsDurable || batch.count > 0 { try barrier() }
       if batch.count > 0 {
         try journal.append(batch.payload, count: batch.count)
-        try device.barrier()
+        try barrier()
       }
     } catch {
       return .failure(error)
