@@ -51,4 +51,22 @@ import Testing
     #expect(volume.device.work.barriers - before.barriers == 1)
     #expect(volume.device.work.bytes - before.bytes == 8192)
   }
+
+  /// What tells fsync from fdatasync: the times of an overwritten file. The bytes are there after both.
+  @Test(arguments: [false, true]) func fsyncMakesTimesDurableToo(dataOnly: Bool) throws {
+    var volume = try Volume()
+    let file = try volume.create("file")
+    try volume.write(file, pattern(50_000))
+    try volume.store.syncAll()
+    let before = try volume.store.attributes(of: file).record.modified
+    try volume.write(file, pattern(8192, seed: 3), at: 4096)
+    let after = try volume.store.attributes(of: file).record.modified
+    try #require(after != before)
+    let work = volume.device.work
+    try volume.store.sync(file, dataOnly: dataOnly)
+    #expect((volume.device.work.bytes > work.bytes) == !dataOnly, "the journal has the times, or has nothing")
+    try volume.crash()
+    #expect(try volume.store.attributes(of: file).record.modified == (dataOnly ? before : after))
+    #expect(try volume.read(file, 8192, at: 4096) == pattern(8192, seed: 3))
+  }
 }

@@ -87,6 +87,16 @@ struct Volume {
     try store.allocate(inode, mode: mode, offset: offset, length: length, handle: nil, by: Volume.user)
   }
 
+  func setXattr(_ name: String, of inode: InodeNumber, to value: [UInt8]) throws {
+    try bytes(name) { name in
+      try value.withUnsafeBytes { try store.setXattr(name, of: inode, to: $0, mode: .any, by: Volume.user) }
+    }
+  }
+
+  func xattr(_ name: String, of inode: InodeNumber) throws -> [UInt8] {
+    try bytes(name) { try store.xattr($0, of: inode) }
+  }
+
   func size(_ inode: InodeNumber) throws -> UInt64 { try store.attributes(of: inode).record.size }
 
   func seal(_ inode: InodeNumber, _ preparation: SealPreparation = .verify, name: String = "") throws {
