@@ -25,7 +25,7 @@ extension StoreTarget {
         }
       }
     } catch {
-      throw StressFailure(.recovery, "reading everything: \(error)")
+      throw failure(.recovery, "reading everything", error)
     }
     if let stranger = strangers.first { throw StressFailure(.recovery, "a directory lists \(stranger)") }
     return observed
@@ -53,13 +53,13 @@ extension StoreTarget {
     do throws(FSError) {
       results.count = try store.read(node, into: results.buffer, at: 0)
     } catch {
-      throw StressFailure(.recovery, "reading inode \(node): \(error)")
+      throw failure(.recovery, "reading inode \(node)", error)
     }
   }
 
   /// The independent reader's word on the image as it lies there.
   func check(_ occasion: String, expectingClean: Bool) throws(StressFailure) {
-    if checks { try Self.check(device, occasion, expectingClean: expectingClean) }
+    if checks && !isDamaged { try Self.check(device, occasion, expectingClean: expectingClean) }
   }
 
   static func check(_ device: SimulatedDevice, _ occasion: String, expectingClean: Bool) throws(StressFailure) {

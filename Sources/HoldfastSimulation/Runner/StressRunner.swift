@@ -57,9 +57,13 @@ final class StressRunner<Target: StressTarget> {
     if !expectation.accepts(outcome) {
       // What this target may answer whatever the model says; nothing was changed then.
       if target.tolerates(operation, outcome, model) { return }
+      if target.meetsDamage(outcome) { throw StressFailure(.damage, "\(operation): \(errnoName(outcome.errno))") }
       // A volume that met a device error refuses this or a later operation: what it did until then must hold.
-      if outcome.errno == EIO || outcome.errno == EROFS, target.cutPowerAfterDeviceError() {
+      if outcome.errno == EIO || outcome.errno == EROFS, target.hasMetDeviceError {
         counts.deviceErrors += 1
+        // The lesson of fsyncgate: a sync that succeeds now must have written what an earlier one could not.
+        if target.perform(.syncAll, model).errno == 0 { model.allDurable() }
+        target.cutPower()
         return try recover(inFlight: (operation, expectation))
       }
       throw StressFailure(.outcome, "expected \(expectation), got \(Self.told(outcome))\(sealStory(operation))")
@@ -174,7 +178,8 @@ final class StressRunner<Target: StressTarget> {
     do {
       try target.remount()
     } catch {
-      guard target.cutPowerAfterDeviceError() else { throw error }
+      guard target.hasMetDeviceError else { throw error }
+      target.cutPower()
       counts.deviceErrors += 1
     }
     if target.isPowerOff { return try recover(inFlight: nil) }
