@@ -2,6 +2,7 @@
 // Benchmarks, apart from the product so that users never build them:
 //   swift run -c release --package-path Benchmarks engine-benchmark
 //   swift run -c release --package-path Benchmarks durability-benchmark
+//   scripts/fsck-million.sh (million-files)
 import PackageDescription
 
 let engine = Target.Dependency.product(name: "HoldfastEngine", package: "holdfast")
@@ -13,5 +14,6 @@ let package = Package(
     .target(name: "BenchmarkSupport", dependencies: [engine]),
     .executableTarget(name: "engine-benchmark", dependencies: ["BenchmarkSupport", engine]),
     .executableTarget(name: "durability-benchmark", dependencies: ["BenchmarkSupport", engine]),
+    .executableTarget(name: "million-files", dependencies: [engine]),
   ]
 )
