@@ -181,7 +181,7 @@ struct Stress: ParsableCommand {
   }
 
   /// Operations between two stretches of damage, on average.
-  private static let faultEvery = 2000
+  private static let faultEvery = 3000
 
   /// A clear line instead of a failure at operation 0.
   private static func check(_ directory: String, needsSeals: Bool) throws(CommandError) {

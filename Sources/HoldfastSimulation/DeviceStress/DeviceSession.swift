@@ -3,8 +3,8 @@
 ///
 /// In a stretch an operation may fail with an honest error (EIO, EROFS); what it serves must be right. The stretch
 /// ends when damage is met, or after so many operations; then all is compared and the check has its say: what the
-/// engine cannot read the check must find, and a volume the check calls sound must hold everything. Then the
-/// volume is what it was before the stretch, unless no harm was done.
+/// engine cannot read the check must find, and a volume the check calls sound must hold everything. What the check finds
+/// the repair must mend. Then the volume is what it was before the stretch, unless no harm was done.
 
 import HoldfastBase
 import HoldfastCheck
@@ -149,9 +149,35 @@ final class DeviceSession {
     past.mediaFaultsMet += 1
     self.stretch = nil
     target.isDamaged = false
+    try checkRepair()
     target.device.restoreSnapshot()
     try target.restart("back to before the damage")
     replaceRunner(with: stretch.model)
+  }
+
+  /// Repaired, it is sound, needs no second repair, and can be mounted and read. (Which of its files are whole is not
+  /// this model's to know.)
+  private func checkRepair() throws(StressFailure) {
+    target.device.injectFaults { $0 = DeviceFaults() }
+    var repairer = Repairer(device: target.device, permission: .everything)
+    let report = repairer.run()
+    switch report.outcome {
+    case .repaired: past.repairs += 1
+    // Both superblocks gone, or no room for a second tree.
+    case .impossible, .refused: return
+    case .notNeeded, .failed: throw StressFailure(.check, "repair: \(report.outcome)")
+    }
+    guard report.after?.isSound == true else {
+      throw StressFailure(.check, "repaired, and not sound: \(report.after?.issues.first?.message ?? "")")
+    }
+    let again = repairer.run().outcome
+    guard again == .notNeeded else { throw StressFailure(.check, "repaired, and again: \(again)") }
+    try target.restart("after repair")
+    let observed = try target.observe(allowingStrangers: true)
+    for (id, node) in observed.nodes.sorted(by: { $0.key < $1.key }) where node.kind == .file {
+      try target.readWhole(id, size: Int(node.size), model)
+    }
+    try target.finalCheck()
   }
 
   private func replaceRunner(with model: ModelFilesystem) {

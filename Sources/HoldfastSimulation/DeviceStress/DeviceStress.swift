@@ -72,7 +72,7 @@ private func runDevice(
   var generator = OperationGenerator(profile: profile, seed: options.seed, part: 0)
   let model = ModelFilesystem(
     root: RootDirectory.inode, rootMode: 0o755, job: 0, maximumFileBytes: options.maximumFileBytes,
-    remembersHistory: true)
+    remembersHistory: true, hasUnprivilegedWrites: true)
   let trace = options.tracePath.flatMap { TraceFile(path: $0, options: options) }
   do throws(StressFailure) {
     try SimulatedTime.run(from: startTime) { () throws(StressFailure) in

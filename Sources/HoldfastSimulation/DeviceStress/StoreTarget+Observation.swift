@@ -7,6 +7,11 @@ import HoldfastStore
 
 extension StoreTarget {
   func observe(_ model: ModelFilesystem) throws(StressFailure) -> ModelMetadata {
+    try observe(allowingStrangers: false)
+  }
+
+  /// Names that no operation makes are passed over, or a failure.
+  func observe(allowingStrangers: Bool) throws(StressFailure) -> ModelMetadata {
     var strangers: [String] = []
     var observed = ModelMetadata(root: RootDirectory.inode, mode: 0)
     do throws(FSError) {
@@ -27,7 +32,9 @@ extension StoreTarget {
     } catch {
       throw failure(.recovery, "reading everything", error)
     }
-    if let stranger = strangers.first { throw StressFailure(.recovery, "a directory lists \(stranger)") }
+    if let stranger = strangers.first, !allowingStrangers {
+      throw StressFailure(.recovery, "a directory lists \(stranger)")
+    }
     return observed
   }
 

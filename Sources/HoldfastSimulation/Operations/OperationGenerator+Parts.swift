@@ -6,7 +6,11 @@ extension OperationGenerator {
     return nextTag
   }
 
-  mutating func mode() -> Int { random.pick([0o600, 0o644, 0o640, 0o755, 0o700]) }
+  mutating func mode() -> Int {
+    // Where all writers are root, set-id bits only stand there.
+    if !profile.isMounted, random.oneIn(6) { return random.pick([0o4755, 0o2755, 0o2744, 0o6711]) }
+    return random.pick([0o600, 0o644, 0o640, 0o755, 0o700])
+  }
 
   mutating func access() -> Access {
     var access: Access = random.oneIn(5) ? [] : .write

@@ -17,6 +17,7 @@ public struct StressCounts: Sendable {
   /// Stretches with damaged metadata, and those in which it was met; in the others it did no harm.
   public var mediaFaults = 0
   public var mediaFaultsMet = 0
+  public var repairs = 0
   public var total: Int { operations.values.reduce(0, +) }
 
   public init() {}
@@ -37,6 +38,7 @@ public struct StressCounts: Sendable {
     deviceErrors += other.deviceErrors
     mediaFaults += other.mediaFaults
     mediaFaultsMet += other.mediaFaultsMet
+    repairs += other.repairs
   }
 }
 
@@ -48,7 +50,7 @@ extension StressCounts: CustomStringConvertible {
     return "\(total) operations (\(list(operations)))\n"
       + "answers other than success: \(refusals.isEmpty ? "none" : list(refusals))\n"
       + "\(sealsTaken) seals taken, \(remounts) remounts, \(crashes) crashes, \(deviceErrors) device errors, "
-      + "\(mediaFaults) faults of metadata (\(mediaFaultsMet) met), \(skipped) void operations"
+      + "\(mediaFaults) faults of metadata (\(mediaFaultsMet) met), \(repairs) repairs, \(skipped) void operations"
   }
 }
 
