@@ -158,7 +158,10 @@ final class DeviceSession {
   /// Repaired, it is sound, needs no second repair, and can be mounted and read. (Which of its files are whole is not
   /// this model's to know.)
   private func checkRepair() throws(StressFailure) {
+    // What was to strike later must not strike now; where the power is gone there is nothing to repair with.
+    target.keepPower()
     target.device.injectFaults { $0 = DeviceFaults() }
+    guard !target.isPowerOff else { return }
     var repairer = Repairer(device: target.device, permission: .everything)
     let report = repairer.run()
     switch report.outcome {
