@@ -192,6 +192,21 @@ final class Tree {
     return true
   }
 
+  /// Copies every node of an older generation: all of them move to where free blocks are lowest. What the tree says
+  /// stays as it is, and so does each node's checkpointed copy.
+  func rewrite() throws(FSError) {
+    var key = Key.minimum
+    while true {
+      cache.beginOperation()
+      try descendForUpdate(key)
+      // The first key behind this leaf.
+      var level = 1
+      while level <= rootLevel, path[level].index + 1 >= BlockHeader.count(bytes(path[level].frame)) { level += 1 }
+      guard level <= rootLevel else { return }
+      key = TreeNode.entryKey(bytes(path[level].frame), path[level].index + 1)
+    }
+  }
+
   /// Fills `path` for `key`, every node on it of this generation.
   private func descendForUpdate(_ key: Key) throws(FSError) {
     var frame = try load(root, level: rootLevel)

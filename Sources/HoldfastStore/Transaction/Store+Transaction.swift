@@ -173,28 +173,34 @@ extension Store {
     treeLock.lock()
     let awaiting = chunks.releasedBlocks
     let worthCheckpoint = awaiting > 0 && UInt64(awaiting) >= chunks.totalBlocks / 4
-    let mayTakeChunk =
-      volume.freeBlocks >= Store.smallestChunkBlocks && (purpose == .shrinking || volume.freeBlocks > metadataReserve)
-    // The chunk's own records need a few nodes.
-    let canTakeChunk = mayTakeChunk && chunks.freeBlocks >= 6 * (tree.rootLevel + 2)
-    if canTakeChunk && !worthCheckpoint {
-      let before = mutations
-      do throws(FSError) {
-        if try addChunk() {
-          ticket += 1
-          treeLock.unlock()
-          return
-        }
-      } catch {
-        if mutations != before { fail(error) }
-        treeLock.unlock()
-        throw error
-      }
+    do throws(FSError) {
+      if !worthCheckpoint, try takeChunk(purpose, atLeast: Store.smallestChunkBlocks) { return treeLock.unlock() }
+      // On a full volume every refusal comes this way: no checkpoint that cannot help.
+      let canHelp = chunks.freeBlocks + awaiting >= metadataNeed(keys: keys, purpose)
+      // The last resort: single blocks, where the free space is in splinters.
+      if !canHelp, try takeChunk(purpose, atLeast: 1) { return treeLock.unlock() }
+      guard canHelp else { throw .noSpace }
+    } catch {
+      treeLock.unlock()
+      throw error
     }
-    // On a full volume every refusal comes this way: no checkpoint that cannot help.
-    let canHelp = chunks.freeBlocks + awaiting >= metadataNeed(keys: keys, purpose)
     treeLock.unlock()
-    guard canHelp else { throw .noSpace }
     try checkpoint()
+  }
+
+  /// Adds a chunk of at least so many blocks, if there is one for this purpose. Under the tree lock.
+  private func takeChunk(_ purpose: Purpose, atLeast count: UInt64) throws(FSError) -> Bool {
+    guard volume.freeBlocks >= count, purpose == .shrinking || volume.freeBlocks > metadataReserve else { return false }
+    // The chunk's own records need a few nodes.
+    guard chunks.freeBlocks >= 6 * (tree.rootLevel + 2) else { return false }
+    let before = mutations
+    do throws(FSError) {
+      guard try addChunk(atLeast: count) else { return false }
+      ticket += 1
+      return true
+    } catch {
+      if mutations != before || error.isDamage { fail(error) }
+      throw error
+    }
   }
 }
