@@ -1,14 +1,19 @@
 // swift-tools-version: 6.2
 // Benchmarks, apart from the product so that users never build them:
 //   swift run -c release --package-path Benchmarks engine-benchmark
+//   swift run -c release --package-path Benchmarks durability-benchmark
+//   scripts/fsck-million.sh (million-files)
 import PackageDescription
+
+let engine = Target.Dependency.product(name: "HoldfastEngine", package: "holdfast")
 
 let package = Package(
   name: "Benchmarks",
   dependencies: [.package(name: "holdfast", path: "..")],
   targets: [
-    .executableTarget(
-      name: "engine-benchmark",
-      dependencies: [.product(name: "HoldfastEngine", package: "holdfast")])
+    .target(name: "BenchmarkSupport", dependencies: [engine]),
+    .executableTarget(name: "engine-benchmark", dependencies: ["BenchmarkSupport", engine]),
+    .executableTarget(name: "durability-benchmark", dependencies: ["BenchmarkSupport", engine]),
+    .executableTarget(name: "million-files", dependencies: [engine]),
   ]
 )

@@ -54,8 +54,9 @@ public struct Timestamp: Equatable, Sendable {
 }
 
 extension Timestamp {
-  /// CLOCK_REALTIME.
+  /// CLOCK_REALTIME, or what a simulation says it is.
   public static var now: Timestamp {
+    if let simulated = SimulatedTime.current { return simulated }
     var time = timespec()
     clock_gettime(CLOCK_REALTIME, &time)
     return Timestamp(seconds: Int64(time.tv_sec), nanoseconds: UInt32(time.tv_nsec))

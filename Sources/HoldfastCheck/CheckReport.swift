@@ -58,6 +58,10 @@ public struct CheckReport: Sendable {
   public var wasUnclean = false
   public var totals = Totals()
   public var volume: Volume?
+  /// Something was found that writing the superblocks anew does not cure.
+  var needsRebuild = false
+  /// What the superblock must say of its checkpoint.
+  var tally: TreeTally.Totals?
 
   public init() {}
 
@@ -66,9 +70,13 @@ public struct CheckReport: Sendable {
 
 /// How far a check is.
 public struct Progress: Equatable, Sendable {
-  public enum Phase: String, Sendable { case superblocks, journal, tree, names, space }
+  public enum Phase: String, Sendable {
+    case superblocks, journal, tree, names, space
+    // Of a repair.
+    case survey, rebuild
+  }
   public var phase: Phase
-  /// Metadata blocks in phase `tree`; otherwise 0 or 1 of 1.
+  /// Metadata blocks in phases `tree`, `survey` and `rebuild`; otherwise 0 or 1 of 1.
   public var done: UInt64
   public var total: UInt64
 }
@@ -77,9 +85,12 @@ public struct Progress: Equatable, Sendable {
 final class IssueLog {
   private(set) var issues: [CheckIssue] = []
   private(set) var count: UInt64 = 0
+  /// One of the issues is not cured by new superblocks alone.
+  private(set) var needsRebuild = false
 
   func report(_ issue: CheckIssue) {
     count += 1
+    if !issue.isCuredBySuperblocks { needsRebuild = true }
     if issues.count < CheckReport.keptIssues { issues.append(issue) }
   }
 }

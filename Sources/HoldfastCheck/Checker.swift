@@ -31,6 +31,7 @@ public struct Checker {
     if let superblock = choice.superblock { check(superblock, reader, &report) }
     report.issues = log.issues
     report.issueCount = log.count
+    report.needsRebuild = log.needsRebuild
     return report
   }
 
@@ -66,6 +67,7 @@ public struct Checker {
     report.wasUnclean = !isClean || journal.records > 0
     if isClean && journal.records > 0 { reader.log.report(.cleanWithJournal(records: journal.records)) }
     if isClean && records.totals.orphans > 0 { reader.log.report(.cleanWithOrphans(orphans: records.totals.orphans)) }
+    report.tally = tally.totals
     report.totals = records.totals
     report.totals.usedBlocks = records.space.usedBlocks
     report.totals.freeBlocks = records.space.freeBlocks

@@ -4,7 +4,7 @@ import HoldfastBase
 import HoldfastFormat
 
 struct EntryCheck {
-  private static let hashMask = ~(1 << NameHash.direntCollisionBits - 1) as UInt64
+  static let hashMask = ~(1 << NameHash.direntCollisionBits - 1) as UInt64
 
   /// Records, be they sound or not.
   private(set) var count: UInt64 = 0
@@ -38,7 +38,7 @@ struct EntryCheck {
     return NameCheck.Name(target: UInt64(type.rawValue) << 56 | inode, directory: key.object, offset: key.offset)
   }
 
-  private static func isPossible(_ name: UnsafeRawBufferPointer) -> Bool {
+  static func isPossible(_ name: UnsafeRawBufferPointer) -> Bool {
     if name.holds(0) || name.holds(0x2f) { return false }
     return !(name[0] == 0x2e && (name.count == 1 || (name.count == 2 && name[1] == 0x2e)))
   }

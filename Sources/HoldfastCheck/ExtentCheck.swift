@@ -5,7 +5,7 @@ import HoldfastFormat
 
 struct ExtentCheck {
   /// File blocks end below this: 2^63 - 1 bytes.
-  private static let fileBlocks = Limits.fileBytes >> 12 + 1
+  static let fileBlocks = Limits.fileBytes >> 12 + 1
 
   private(set) var count: UInt64 = 0
   /// Sum of the extents' blocks.

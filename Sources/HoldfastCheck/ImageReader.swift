@@ -11,6 +11,18 @@ struct ImageReader {
   /// Whole blocks the device holds.
   var blocks: UInt64 { device.byteCount >> UInt64(Block.shift) }
 
+  /// Fills `buffer` from `block` on; false, without an issue, when that fails.
+  func canRead(into buffer: UnsafeMutableRawBufferPointer, from block: BlockNumber) -> Bool {
+    let wanted = UInt64(buffer.count >> Block.shift)
+    guard block < blocks, wanted <= blocks - block else { return false }
+    do throws(FSError) {
+      try device.read(into: buffer, at: block << UInt64(Block.shift))
+      return true
+    } catch {
+      return false
+    }
+  }
+
   /// Fills `buffer` from `block` on; false, and an issue, when that fails. Blocks behind the image's end are
   /// unreadable without an issue of their own: the truncation has been reported.
   func read(into buffer: UnsafeMutableRawBufferPointer, from block: BlockNumber) -> Bool {

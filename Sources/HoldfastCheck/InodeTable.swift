@@ -15,6 +15,14 @@ struct InodeTable {
     /// nil: records exist, but no inode record that can be read.
     var type: FileType?
     var isOrphan = false
+    /// Repair leaves the inode and all its records out.
+    var isDropped = false
+    /// A clone or a hole changed the file's map.
+    var hasNewMap = false
+    /// Bytes; of a directory: entries. Kept by repair only.
+    var size: UInt64 = 0
+    /// Sum of the extents. Kept by repair only.
+    var blocks: UInt64 = 0
   }
 
   struct Directory {
@@ -23,6 +31,8 @@ struct InodeTable {
     /// The directory with the entry that names it, 0 when none was met.
     var namedIn: InodeNumber = 0
     var subdirectories: UInt32 = 0
+    /// Index of the name that counts, -1 for none. Kept by repair only.
+    var name = -1
     var reach = Reach.unknown
   }
 
@@ -42,6 +52,17 @@ struct InodeTable {
       directories.append(Directory(entry: entries.count, parent: record.parent))
     }
     entries.append(entry)
+  }
+
+  /// Puts an entry in front of all others.
+  mutating func insertFirst(_ number: InodeNumber, _ record: InodeRecord) {
+    var rest = InodeTable()
+    rest.append(number, record)
+    for index in directories.indices { directories[index].entry += 1 }
+    directories += rest.directories
+    rest.entries[0].directory = record.isDirectory ? directories.count - 1 : -1
+    entries.insert(rest.entries[0], at: 0)
+    settle()
   }
 
   /// Builds the buckets; `index(of:)` works from here on.

@@ -11,32 +11,66 @@ struct JournalCheck {
   /// Net effect of the replayed records.
   private(set) var overlay = Overlay()
   private(set) var records: UInt64 = 0
+  /// Records may be missing: something behind the last one replayed is malformed, misplaced or cannot be read.
+  private(set) var isDamaged = false
+  /// Blocks of the ring that cannot be read, positions within it.
+  private(set) var unreadable: [UInt64] = []
+  /// Sequence of the record that would come next.
+  private(set) var expected: UInt64
+  /// Where it would stand: position in the ring.
+  private(set) var endPosition: UInt64
 
   private let superblock: Superblock
   private let log: IssueLog
   private let ringBytes: Int
   private let ring: AlignedBuffer
-  private var expected: UInt64
 
   init(_ reader: ImageReader, _ superblock: Superblock) {
     self.superblock = superblock
     log = reader.log
     expected = superblock.journalSequence
+    endPosition = superblock.journalPosition
     // At most `Geometry.maximumJournalBlocks`: checked with the superblock.
     ringBytes = Int(superblock.journalBlocks) << Block.shift
-    ring = AlignedBuffer(byteCount: ringBytes)
-    guard readRing(reader) else { return }
+    ring = AlignedBuffer(byteCount: ringBytes, zeroed: false)
+    readRing(reader)
     let end = replay()
-    scan(from: end)
+    if end < ringBytes { endPosition = position(end) }
+    if !isDamaged { scan(from: end) }
     overlay.settle(keeping: ring)
   }
 
-  private func readRing(_ reader: ImageReader) -> Bool {
+  private mutating func readRing(_ reader: ImageReader) {
     let head = Int(superblock.journalBlocks - superblock.journalPosition) << Block.shift
     let first = UnsafeMutableRawBufferPointer(rebasing: ring.bytes[..<head])
     let second = UnsafeMutableRawBufferPointer(rebasing: ring.bytes[head..<ringBytes])
-    return reader.read(into: first, from: superblock.journalStart + superblock.journalPosition)
-      && (second.isEmpty || reader.read(into: second, from: superblock.journalStart))
+    if reader.canRead(into: first, from: superblock.journalStart + superblock.journalPosition),
+      second.isEmpty || reader.canRead(into: second, from: superblock.journalStart)
+    {
+      return
+    }
+    // What can be read of it, block by block; zeros are no record.
+    for offset in stride(from: 0, to: ringBytes, by: Block.size) {
+      let block = UnsafeMutableRawBufferPointer(rebasing: ring.bytes[offset..<offset + Block.size])
+      guard !reader.read(into: block, from: superblock.journalStart + position(offset)) else { continue }
+      block.initializeMemory(as: UInt8.self, repeating: 0)
+      unreadable.append(position(offset))
+    }
+  }
+
+  /// The highest sequence any block of the ring bears, valid or not.
+  var highestSequence: UInt64 {
+    stampedBlocks.reduce(0) { max($0, $1.sequence) }
+  }
+
+  /// Blocks of the ring that look like a record's first: their positions and sequences.
+  var stampedBlocks: [(position: UInt64, sequence: UInt64)] {
+    guard let base = ring.bytes.baseAddress else { return [] }
+    return stride(from: 0, to: ringBytes, by: Block.size).compactMap { offset in
+      let block = UnsafeRawPointer(base + offset)
+      guard block.u32(4) == BlockHeader.magic, block.u16(8) == BlockType.journal.rawValue else { return nil }
+      return (position(offset), BlockHeader.generation(block))
+    }
   }
 
   /// Position in the ring of the block at `offset` bytes of the turned buffer.
@@ -72,7 +106,8 @@ struct JournalCheck {
       guard parses, overlay.count - mark == BlockHeader.count(record) else {
         overlay.truncate(to: mark)
         log.report(.journalRecordMalformed(sequence: expected, position: position(offset)))
-        return ringBytes
+        isDamaged = true
+        return offset
       }
       records += 1
       expected &+= 1
@@ -83,7 +118,7 @@ struct JournalCheck {
 
   /// Looks for an intact record of a later sequence behind the end. The bytes checksummed on the way are
   /// bounded: only a hostile ring holds that many overlapping headers, and it is called damaged.
-  private func scan(from end: Int) {
+  private mutating func scan(from end: Int) {
     guard let base = ring.bytes.baseAddress else { return }
     var budget = 16 * ringBytes
     for offset in stride(from: end, to: ringBytes, by: Block.size) {
@@ -94,6 +129,7 @@ struct JournalCheck {
       else { continue }
       budget -= byteCount
       guard budget < 0 || isValid(at: offset, byteCount: byteCount) else { continue }
+      isDamaged = true
       log.report(
         .journalRecordBehindEnd(
           sequence: BlockHeader.generation(block), position: position(offset), expected: expected))

@@ -19,7 +19,6 @@ struct MetadataChunks {
   private(set) var chunks: [Chunk] = []
   private var marked: [UInt64] = []
   private var met: [UInt64] = []
-  private var lastFound = 0
   /// Every block of the chain could be read and every entry is sound: what is missing here is missing indeed.
   private(set) var isComplete = true
 
@@ -50,7 +49,31 @@ struct MetadataChunks {
   }
 
   /// Blocks met that lie in no chunk.
-  private var strays: Set<BlockNumber> = []
+  private(set) var strays: Set<BlockNumber> = []
+
+  /// What is known of a block: marked used by the chunk map, met by the check.
+  func state(of block: BlockNumber) -> (isMarked: Bool, isMet: Bool) {
+    guard let chunk = find(block) else { return (false, strays.contains(block)) }
+    let bit = Int(block - chunk.start)
+    let mask: UInt64 = 1 << UInt64(bit & 63)
+    return (marked[chunk.words + bit >> 6] & mask != 0, met[chunk.words + bit >> 6] & mask != 0)
+  }
+
+  /// A chunk's bitmap, `ChunkMap.bitmapBytes / 8` words: what is marked or met.
+  func busyWords(of chunk: Chunk) -> [UInt64] {
+    (chunk.words..<chunk.words + Self.words).map { marked[$0] | met[$0] }
+  }
+
+  /// Every block marked used, ascending.
+  var markedBlockNumbers: [BlockNumber] {
+    var blocks: [BlockNumber] = []
+    for chunk in chunks {
+      for bit in 0..<chunk.count where marked[chunk.words + Int(bit >> 6)] >> (bit & 63) & 1 != 0 {
+        blocks.append(chunk.start + bit)
+      }
+    }
+    return blocks
+  }
 
   /// Reports runs of marked blocks nothing met.
   func reportLeaks(_ log: IssueLog) {
@@ -74,10 +97,7 @@ struct MetadataChunks {
     }
   }
 
-  private mutating func find(_ block: BlockNumber) -> Chunk? {
-    guard !chunks.isEmpty else { return nil }
-    let last = chunks[lastFound]
-    if block >= last.start, block - last.start < last.count { return last }
+  private func find(_ block: BlockNumber) -> Chunk? {
     var low = 0
     var high = chunks.count
     while low < high {
@@ -85,8 +105,7 @@ struct MetadataChunks {
       if chunks[middle].start <= block { low = middle + 1 } else { high = middle }
     }
     guard low > 0, block - chunks[low - 1].start < chunks[low - 1].count else { return nil }
-    lastFound = low - 1
-    return chunks[lastFound]
+    return chunks[low - 1]
   }
 }
 

@@ -27,13 +27,18 @@ struct SymlinkCheck {
     if value.holds(0) { hasNUL = true }
   }
 
+  /// Bytes of the whole target; nil when it cannot be one.
+  var targetBytes: UInt64? {
+    broken == nil && !hasNUL && bytes > 0 && bytes <= UInt64(Limits.symlinkBytes) ? bytes : nil
+  }
+
   /// After the last piece; `size` is the inode's.
   func finish(_ inode: InodeNumber, _ size: UInt64, _ log: IssueLog) {
     if let broken {
       log.report(.symlinkIncomplete(inode: inode, piece: broken))
     } else if bytes != size {
       log.report(.symlinkLength(inode: inode, recorded: size, found: bytes))
-    } else if bytes == 0 || bytes > UInt64(Limits.symlinkBytes) || hasNUL {
+    } else if targetBytes == nil {
       log.report(.symlinkTarget(inode: inode))
     }
   }

@@ -5,9 +5,15 @@ import HoldfastBase
 import HoldfastFormat
 
 struct TreeTally {
-  private var freeBlocks: UInt64 = 0
-  private var quarantinedBlocks: UInt64 = 0
-  private var inodes: UInt64 = 0
+  struct Totals {
+    var freeBlocks: UInt64 = 0
+    var quarantinedBlocks: UInt64 = 0
+    var inodes: UInt64 = 0
+    /// The greatest inode number, 0 when there is none.
+    var greatestInode: InodeNumber = 0
+  }
+
+  private(set) var totals = Totals()
   private var chunks: [BlockRange] = []
 
   private let superblock: Superblock
@@ -22,12 +28,13 @@ struct TreeTally {
     switch key.spaceBits {
     case Key.Space.file.rawValue:
       guard key.typeBits == Key.RecordType.inode.rawValue else { return }
-      inodes += 1
+      totals.inodes += 1
+      totals.greatestInode = max(totals.greatestInode, key.object)
       if key.object >= superblock.nextInode {
         log.report(.inodeBeyondNext(inode: key.object, next: superblock.nextInode))
       }
-    case Key.Space.free.rawValue: freeBlocks &+= LengthRecord.decode(value) ?? 0
-    case Key.Space.quarantine.rawValue: quarantinedBlocks &+= QuarantineRecord(decoding: value)?.count ?? 0
+    case Key.Space.free.rawValue: totals.freeBlocks &+= LengthRecord.decode(value) ?? 0
+    case Key.Space.quarantine.rawValue: totals.quarantinedBlocks &+= QuarantineRecord(decoding: value)?.count ?? 0
     case Key.Space.chunk.rawValue:
       if let count = LengthRecord.decode(value) { chunks.append(BlockRange(start: key.object, count: count)) }
     default: break
@@ -36,14 +43,14 @@ struct TreeTally {
 
   /// After a walk that missed nothing.
   func compareTotals() {
-    if freeBlocks != superblock.freeBlocks {
-      log.report(.freeTotal(recorded: superblock.freeBlocks, found: freeBlocks))
+    if totals.freeBlocks != superblock.freeBlocks {
+      log.report(.freeTotal(recorded: superblock.freeBlocks, found: totals.freeBlocks))
     }
-    if quarantinedBlocks != superblock.quarantinedBlocks {
-      log.report(.quarantineTotal(recorded: superblock.quarantinedBlocks, found: quarantinedBlocks))
+    if totals.quarantinedBlocks != superblock.quarantinedBlocks {
+      log.report(.quarantineTotal(recorded: superblock.quarantinedBlocks, found: totals.quarantinedBlocks))
     }
-    if inodes != superblock.inodeCount {
-      log.report(.inodeTotal(recorded: superblock.inodeCount, found: inodes))
+    if totals.inodes != superblock.inodeCount {
+      log.report(.inodeTotal(recorded: superblock.inodeCount, found: totals.inodes))
     }
   }
 

@@ -14,7 +14,22 @@ struct TreeWalk {
     var upper: Key?
   }
 
+  /// A child that cannot be used, and the keys it would have held.
+  struct Defect {
+    var block: BlockNumber
+    /// 0: a leaf was wanted.
+    var level: Int
+    var lower: Key
+    /// nil: to the end.
+    var upper: Key?
+    /// What stands in the block is not what was written there: nothing of it may be believed.
+    var isCondemned: Bool
+  }
+
   private(set) var lost = LostRanges()
+  private(set) var defects: [Defect] = []
+  /// Where the leaf handed out last stands.
+  private(set) var leafBlock: BlockNumber = 0
   private(set) var visited: UInt64 = 0
   /// Metadata blocks the checkpoint uses, and which of them were met.
   var chunks: MetadataChunks
@@ -67,11 +82,16 @@ struct TreeWalk {
     guard let base = buffer.baseAddress else { return nil }
     if let issue = defect(of: child, level: level, lower: lower, upper: upper, buffer) {
       lost.append(lower: lower, upper: upper)
+      defects.append(
+        Defect(block: child.block, level: level, lower: lower, upper: upper, isCondemned: issue.condemnsContent))
       reader.log.report(issue)
       return nil
     }
     visited += 1
-    if level == 0 { return UnsafeRawPointer(base) }
+    if level == 0 {
+      leafBlock = child.block
+      return UnsafeRawPointer(base)
+    }
     frames.append(Frame(level: level, count: BlockHeader.count(base), next: 0, upper: upper))
     return nil
   }
@@ -101,5 +121,15 @@ struct TreeWalk {
     if first < lower { return .nodeKeysOutOfBounds(block: block) }
     if let upper, !(last < upper) { return .nodeKeysOutOfBounds(block: block) }
     return nil
+  }
+}
+
+extension CheckIssue {
+  /// A node that is sound but not where its parent wants it may still be another parent's.
+  fileprivate var condemnsContent: Bool {
+    switch self {
+    case .nodeKeysOutOfBounds, .nodeVisitedTwice: false
+    default: true
+    }
   }
 }

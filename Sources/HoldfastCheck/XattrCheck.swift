@@ -4,8 +4,8 @@ import HoldfastBase
 import HoldfastFormat
 
 struct XattrCheck {
-  private static let pieceMask: UInt64 = 1 << NameHash.xattrPieceBits - 1
-  private static let hashMask = ~(1 << (NameHash.xattrPieceBits + NameHash.xattrCollisionBits) - 1) as UInt64
+  static let pieceMask: UInt64 = 1 << NameHash.xattrPieceBits - 1
+  static let hashMask = ~(1 << (NameHash.xattrPieceBits + NameHash.xattrCollisionBits) - 1) as UInt64
 
   /// Offset of the attribute being collected, without its piece; nil when none is.
   private var base: UInt64?

@@ -4,10 +4,10 @@ import Glibc
 public final class AlignedBuffer: @unchecked Sendable {
   public let bytes: UnsafeMutableRawBufferPointer
 
-  /// `byteCount` bytes, zeroed, aligned to 4096.
-  public init(byteCount: Int) {
+  /// `byteCount` bytes aligned to 4096; zeroed, unless whoever takes them fills them first.
+  public init(byteCount: Int, zeroed: Bool = true) {
     bytes = .allocate(byteCount: max(byteCount, 1), alignment: 4096)
-    memset(bytes.baseAddress!, 0, bytes.count)
+    if zeroed { memset(bytes.baseAddress!, 0, bytes.count) }
   }
 
   deinit { bytes.deallocate() }

@@ -2,6 +2,7 @@
 /// wall-clock time because the monotonic clock does not survive a reboot.
 
 import Glibc
+import HoldfastBase
 
 public enum Clocks {
   public static let nanosecondsPerSecond: Int64 = 1_000_000_000
@@ -14,9 +15,5 @@ public enum Clocks {
   }
 
   /// Seconds since 1970.
-  public static func realtimeSeconds() -> Int64 {
-    var time = timespec()
-    clock_gettime(CLOCK_REALTIME, &time)
-    return Int64(time.tv_sec)
-  }
+  public static func realtimeSeconds() -> Int64 { Timestamp.now.seconds }
 }

@@ -40,21 +40,10 @@ enum ConflictRule {
     return isOwn(claim, actor) ? .endOwn : .recall
   }
 
-  /// Whether a change falls within a request's scope.
+  /// Whether a change falls within a request's scope (`MapChange.reach`).
   static func reaches(_ change: MapChange, pinned: BlockRange?) -> Bool {
-    // Row 2: what names no block changes none, unless it is the size that changes.
-    if change.blocks.isEmpty, change.kind.isOfItsBlocksOnly { return false }
-    // A whole-file request covers every block there is or could be, and the size: rows 3–15, column "hard seal".
-    guard let pinned else { return true }
-    switch change.kind {
-    // Rows 6 and 9: "if it cuts R". Row 13: "if offset < end(R)". Both reach from their start to the end.
-    case .truncate, .shift: return change.blocks.start < pinned.end
-    // Row 3 "in R", row 11 "ok outside R", rows 12, 14, 15 "on overlap". Rows 4 and 7 are ok because what
-    // grows lies outside R; where R itself reaches beyond EOF, blocks appearing in it would break the promise.
-    case .fill, .grow, .punch, .share, .relocate: return !change.blocks.isEmpty && change.blocks.overlaps(pinned)
-    // Row 17: the inode goes as a whole.
-    case .reclaim: return true
-    }
+    guard let pinned else { return change.reach.meetsWholeFile }
+    return !change.reach.pins.isEmpty && change.reach.pins.overlaps(pinned)
   }
 
   /// Row 26: same handle, or same process for `pid=`; a named request is never its taker's own.
@@ -62,15 +51,5 @@ enum ConflictRule {
     if let handle = claim.ownerHandle { return actor.handle == handle }
     if let process = claim.ownerProcess { return process > 0 && actor.credentials.pid == process }
     return false
-  }
-}
-
-extension MapChange.Kind {
-  /// The other kinds also change the size, or all that follows.
-  fileprivate var isOfItsBlocksOnly: Bool {
-    switch self {
-    case .fill, .punch, .share, .relocate: true
-    case .grow, .truncate, .shift, .reclaim: false
-    }
   }
 }

@@ -65,6 +65,31 @@ public struct MapChange: Equatable, Sendable {
   public static let reclaim = MapChange(kind: .reclaim, blocks: BlockRange(from: 0, to: endOfMap))
 }
 
+extension MapChange {
+  /// Which requests a change can meet, by their scope.
+  struct Reach: Equatable {
+    /// Requests of the whole file.
+    var meetsWholeFile: Bool
+    /// Pins that overlap these blocks.
+    var pins: BlockRange
+  }
+
+  var reach: Reach {
+    switch kind {
+    // Row 2: what names no block changes none. Row 3 "in R", row 11 "ok outside R", rows 12, 14, 15 "on overlap".
+    case .fill, .punch, .share, .relocate: Reach(meetsWholeFile: !blocks.isEmpty, pins: blocks)
+    // Rows 4 and 7: the size is part of the whole. They are ok for pins because what grows lies outside R; where R
+    // itself reaches beyond EOF, blocks appearing in it would break the promise.
+    case .grow: Reach(meetsWholeFile: true, pins: blocks)
+    // Rows 6 and 9: "if it cuts R". Row 13: "if offset < end(R)". Both reach from their start to the end.
+    case .truncate, .shift:
+      Reach(meetsWholeFile: true, pins: BlockRange(from: blocks.start, to: Self.endOfMap))
+    // Row 17: the inode goes as a whole.
+    case .reclaim: Reach(meetsWholeFile: true, pins: BlockRange(from: 0, to: Self.endOfMap))
+    }
+  }
+}
+
 /// Who makes a change.
 public struct Actor: Equatable, Sendable {
   public var credentials: Credentials

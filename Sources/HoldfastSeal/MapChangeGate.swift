@@ -19,7 +19,7 @@ public struct MapChangePermit: ~Copyable {
 
 extension SealTable {
   /// Asks for one map change. Without requests on the mount no lock is taken; without requests on the inode it
-  /// is one dictionary look-up; else linear in the inode's requests.
+  /// is one dictionary look-up; else logarithmic in the inode's pins and linear in the breakable requests it meets.
   /// - Precondition: the caller holds the inode's map lock exclusively until it is done with the permit.
   /// - Throws: `.sealed` with one of those in the way; it is counted and remembered, and for a background actor
   ///   it means skip. `.recallInFlight` when a holder must be recalled first.
@@ -54,9 +54,12 @@ extension SealTable {
   public func obstacles(to change: MapChange, inode: InodeNumber, by actor: Actor) -> [RequestInfo] {
     let now = Clocks.monotonicNanoseconds()
     return withState { state in
-      state.index.slots(of: inode)
-        .filter { ConflictRule.judge(change, against: state.index.claim($0), by: actor) != .none }
-        .map { RequestInfo(state.index[$0], now: now) }
+      var found: [RequestInfo] = []
+      state.index.visit(inode, within: change.reach) { slot in
+        found.append(RequestInfo(state.index[slot], now: now))
+        return true
+      }
+      return found.sorted { $0.id < $1.id }
     }
   }
 }
@@ -73,16 +76,19 @@ extension SealTable.State {
   /// The verdicts of all the inode's requests in one: a hard request in the way refuses at once and recalls
   /// nobody.
   fileprivate func judge(_ change: MapChange, inode: InodeNumber, by actor: Actor) -> Outcome {
+    var refused: RequestIndex.Slot?
     var mustRecall = false
     var own: [RequestIndex.Slot] = []
-    for slot in index.slots(of: inode) {
+    index.visit(inode, within: change.reach) { slot in
       switch ConflictRule.judge(change, against: index.claim(slot), by: actor) {
       case .none: break
-      case .refuse: return .refused(slot)
+      case .refuse: refused = slot
       case .recall: mustRecall = true
       case .endOwn: own.append(slot)
       }
+      return refused == nil
     }
+    if let refused { return .refused(refused) }
     return mustRecall ? .mustRecall : own.isEmpty ? .clear : .endsOwn(own)
   }
 

@@ -1,11 +1,11 @@
 /// The standing requests of a mount, indexed by inode, identity, handle, process and user. No lock of its own:
 /// it is part of SealTable's state.
 ///
-/// Requests live in slots of flat arrays; every index holds slot numbers. A list keeps the order of taking, so
-/// removing newest first costs O(1) per list, and a holder's n requests go in O(n).
+/// Requests live in slots of flat arrays; every index holds slot numbers. Adding and removing one costs O(1), O(log n)
+/// for a pin among n of its file; finding what meets a change O(log n) and as much for each one found.
 ///
-/// Invariants (`checkInvariants`): every standing request is in the lists of its inode and, by lifetime, of its
-/// handle or process; no list is empty; `usage` and `wholeFileCount` are the sums over the standing requests.
+/// Invariants (`checkInvariants`): every standing request is in the sets of its inode and, by lifetime, of its
+/// handle or process; no set is empty; `usage` is the sum over the standing requests.
 
 import HoldfastBase
 
@@ -31,9 +31,22 @@ struct RequestIndex {
     var identity: RequestIdentity
   }
 
+  /// The requests of one inode: all of them, and by what the gate asks for.
   private struct InodeEntry {
-    var slots: [Slot] = []
-    var wholeFileCount = 0
+    /// Requests of one kind.
+    struct Group {
+      var wholeFile = SlotSet()
+      var pins = IntervalIndex()
+    }
+
+    var all = SlotSet()
+    var hard = Group()
+    var breakable = Group()
+
+    subscript(isBreakable: Bool) -> Group {
+      get { isBreakable ? breakable : hard }
+      _modify { if isBreakable { yield &breakable } else { yield &hard } }
+    }
   }
 
   private var standing: [Standing?] = []
@@ -42,8 +55,8 @@ struct RequestIndex {
   private var freeSlots: [Slot] = []
   private var inodes: [InodeNumber: InodeEntry] = [:]
   private var identities: [IdentityKey: Slot] = [:]
-  private var handles: [UInt64: [Slot]] = [:]
-  private var processes: [Int32: [Slot]] = [:]
+  private var handles: [UInt64: SlotSet] = [:]
+  private var processes: [Int32: SlotSet] = [:]
   private var users: [UInt32: Usage] = [:]
   private var lastID: UInt64 = 0
 
@@ -52,13 +65,43 @@ struct RequestIndex {
   subscript(slot: Slot) -> Standing { standing[slot]! }
   func claim(_ slot: Slot) -> Claim { claims[slot] }
 
-  /// Slots in the order the requests were taken.
-  func slots(of inode: InodeNumber) -> [Slot] { inodes[inode]?.slots ?? [] }
-  func slots(ofHandle handle: UInt64) -> [Slot] { handles[handle] ?? [] }
-  func slots(ofProcess pid: Int32) -> [Slot] { processes[pid] ?? [] }
+  /// Slots in the order the requests were taken; sorts them.
+  func slots(of inode: InodeNumber) -> [Slot] { inOrder(inodes[inode]?.all) }
+  func slots(ofHandle handle: UInt64) -> [Slot] { inOrder(handles[handle]) }
+  func slots(ofProcess pid: Int32) -> [Slot] { inOrder(processes[pid]) }
   func allSlots() -> [Slot] { standing.indices.filter { standing[$0] != nil } }
-  func count(of inode: InodeNumber) -> Int { inodes[inode]?.slots.count ?? 0 }
-  func wholeFileCount(of inode: InodeNumber) -> Int { inodes[inode]?.wholeFileCount ?? 0 }
+  func count(of inode: InodeNumber) -> Int { inodes[inode]?.all.count ?? 0 }
+
+  private func inOrder(_ set: SlotSet?) -> [Slot] {
+    guard let set else { return [] }
+    return set.count < 2 ? set.slots : set.slots.sorted { standing[$0]!.id < standing[$1]!.id }
+  }
+
+  /// Requests that cover the whole file.
+  func wholeFileCount(of inode: InodeNumber) -> Int {
+    guard let entry = inodes[inode] else { return 0 }
+    return entry.hard.wholeFile.count + entry.breakable.wholeFile.count
+  }
+
+  /// Calls `body` with the requests of `inode` within `reach`, the hard ones first, until it returns false.
+  func visit(_ inode: InodeNumber, within reach: MapChange.Reach, _ body: (Slot) -> Bool) {
+    guard let entry = inodes[inode] else { return }
+    for isBreakable in [false, true] {
+      var goesOn = true
+      if reach.meetsWholeFile {
+        for slot in entry[isBreakable].wholeFile.slots {
+          goesOn = body(slot)
+          if !goesOn { return }
+        }
+      }
+      entry[isBreakable].pins.forEachOverlap(reach.pins) { slot in
+        goesOn = body(slot)
+        return goesOn
+      }
+      if !goesOn { return }
+    }
+  }
+
   func usage(of uid: UInt32) -> Usage { users[uid] ?? Usage() }
   var processCount: Int { processes.count }
 
@@ -88,11 +131,15 @@ struct RequestIndex {
     }
     let previous = identities.updateValue(slot, forKey: IdentityKey(inode: inode, identity: request.identity))
     precondition(previous == nil, "a request of this identity stands already")
-    inodes[inode, default: InodeEntry()].slots.append(slot)
-    if request.scope == .wholeFile { inodes[inode]!.wholeFileCount += 1 }
+    inodes[inode, default: InodeEntry()].all.insert(slot)
+    if let pinned = claims[slot].pinned {
+      inodes[inode]![request.isBreakable].pins.insert(pinned, slot)
+    } else {
+      inodes[inode]![request.isBreakable].wholeFile.insert(slot)
+    }
     switch request.lifetime {
-    case .handle(let handle): handles[handle, default: []].append(slot)
-    case .process(let pid): processes[pid, default: []].append(slot)
+    case .handle(let handle): handles[handle, default: SlotSet()].insert(slot)
+    case .process(let pid): processes[pid, default: SlotSet()].insert(slot)
     case .name, .persistent: break
     }
     users[request.uid, default: Usage()].requests += 1
@@ -107,15 +154,20 @@ struct RequestIndex {
     standing[slot] = nil
     freeSlots.append(slot)
     identities[IdentityKey(inode: entry.inode, identity: request.identity)] = nil
-    Self.drop(slot, from: &inodes[entry.inode]!.slots)
-    if request.scope == .wholeFile { inodes[entry.inode]!.wholeFileCount -= 1 }
-    if inodes[entry.inode]!.slots.isEmpty { inodes[entry.inode] = nil }
+    inodes[entry.inode]!.all.remove(slot)
+    if inodes[entry.inode]!.all.isEmpty {
+      inodes[entry.inode] = nil
+    } else if let pinned = claims[slot].pinned {
+      inodes[entry.inode]![request.isBreakable].pins.remove(pinned, slot)
+    } else {
+      inodes[entry.inode]![request.isBreakable].wholeFile.remove(slot)
+    }
     switch request.lifetime {
     case .handle(let handle):
-      Self.drop(slot, from: &handles[handle]!)
+      handles[handle]!.remove(slot)
       if handles[handle]!.isEmpty { handles[handle] = nil }
     case .process(let pid):
-      Self.drop(slot, from: &processes[pid]!)
+      processes[pid]!.remove(slot)
       if processes[pid]!.isEmpty { processes[pid] = nil }
     case .name, .persistent: break
     }
@@ -125,40 +177,43 @@ struct RequestIndex {
     return entry
   }
 
-  /// Removes several, newest first, which is cheapest; returns them in the order given.
-  mutating func remove(all slots: [Slot]) -> [Standing] {
-    var removed: [Standing] = []
-    removed.reserveCapacity(slots.count)
-    for slot in slots.reversed() { removed.append(remove(slot)) }
-    removed.reverse()
-    return removed
-  }
-
-  private static func drop(_ slot: Slot, from list: inout [Slot]) {
-    list.remove(at: list.lastIndex(of: slot)!)
-  }
+  /// Removes several; returns them in the order given.
+  mutating func remove(all slots: [Slot]) -> [Standing] { slots.map { remove($0) } }
 
   /// Traps where an index disagrees with the requests. For tests.
   func checkInvariants() {
     var recount: [UInt32: Usage] = [:]
-    var whole: [InodeNumber: Int] = [:]
     for slot in allSlots() {
       let entry = self[slot]
       precondition(claims[slot] == entry.request.claim)
       precondition(self.slot(entry.request.identity, entry.inode) == slot)
-      precondition(inodes[entry.inode]!.slots.filter { $0 == slot }.count == 1)
-      if entry.request.scope == .wholeFile { whole[entry.inode, default: 0] += 1 }
+      let group = inodes[entry.inode]![entry.request.isBreakable]
+      precondition(inodes[entry.inode]!.all.slots.contains(slot))
+      if let pinned = claims[slot].pinned {
+        var isFound = false
+        group.pins.forEachOverlap(pinned) {
+          isFound = isFound || $0 == slot
+          return true
+        }
+        precondition(isFound)
+      } else {
+        precondition(group.wholeFile.slots.contains(slot))
+      }
       switch entry.request.lifetime {
-      case .handle(let handle): precondition(handles[handle]!.contains(slot))
-      case .process(let pid): precondition(processes[pid]!.contains(slot))
+      case .handle(let handle): precondition(handles[handle]!.slots.contains(slot))
+      case .process(let pid): precondition(processes[pid]!.slots.contains(slot))
       case .name, .persistent: break
       }
       recount[entry.request.uid, default: Usage()].requests += 1
       recount[entry.request.uid]!.pinnedBytes += entry.request.pinnedBytes
     }
     precondition(recount == users)
-    precondition(identities.count == count && inodes.values.reduce(0) { $0 + $1.slots.count } == count)
-    precondition(inodes.allSatisfy { !$1.slots.isEmpty && $1.wholeFileCount == whole[$0] ?? 0 })
+    precondition(identities.count == count && inodes.values.reduce(0) { $0 + $1.all.count } == count)
+    for entry in inodes.values {
+      let groups = [entry.hard, entry.breakable]
+      precondition(entry.all.count > 0)
+      precondition(groups.reduce(0) { $0 + $1.wholeFile.count + $1.pins.count } == entry.all.count)
+    }
     precondition(handles.values.allSatisfy { !$0.isEmpty } && processes.values.allSatisfy { !$0.isEmpty })
   }
 }

@@ -39,6 +39,8 @@ public final class Store: @unchecked Sendable {
   var durableSuperblock: Superblock?
   /// Rises with every transaction; a commit makes all up to its ticket durable.
   var ticket: UInt64 = 0
+  /// Ticket of the last transaction that changed more than times: what fdatasync needs durable.
+  var lastingTicket: UInt64 = 0
   /// Mutations in all; tells whether a failing transaction had changed anything.
   var mutations: UInt64 = 0
   /// Freed ranges whose freeing is not yet durable or not yet undone: see `Quarantine`.

@@ -18,6 +18,8 @@ struct Stress: ParsableCommand {
         holdfast stress /mnt --ops 200000 --seals --jobs 4
         holdfast stress --device-sim --ops 2000000 --seals --seed 7
         holdfast stress --device-sim --replay holdfast-stress-7.log
+        holdfast stress --crash-points --ops 2 --jobs 2
+        holdfast stress --crash-points --workload 'rename A/foo B/foo, none; create A/foo, fsync'
       """)
 
   @Argument(help: "A directory to work in; a new folder in it is used and removed.")
@@ -26,8 +28,13 @@ struct Stress: ParsableCommand {
   @Flag(name: .customLong("device-sim"), help: "The engine over a simulated device, with power cuts, without FUSE.")
   var deviceSim = false
 
-  @Option(help: "Operations in all.")
-  var ops = 20_000
+  @Flag(
+    name: .customLong("crash-points"),
+    help: "Every crash point of every workload of --ops actions, 1 to 3; the engine over a recorded device.")
+  var crashPoints = false
+
+  @Option(help: "Operations in all (20000 when left out); with --crash-points, actions in a workload (1).")
+  var ops: Int?
 
   @Option(help: "Seed; the time of day when left out.")
   var seed: UInt64?
@@ -35,7 +42,16 @@ struct Stress: ParsableCommand {
   @Flag(help: "Seals too: taking, releasing, refusals, maps. The directory must be on a Holdfast mount.")
   var seals = false
 
-  @Option(help: "Jobs at the same time, each with its own files (directories only).")
+  @Option(help: "With --crash-points: workloads drawn by the seed; 0 for all, and 3 actions want a number.")
+  var samples = 0
+
+  @Option(help: "With --crash-points: only this workload, as a finding prints it.")
+  var workload: String?
+
+  @Flag(help: "With --crash-points: crashes in the middle of every recovery, too.")
+  var recoveryCrashes = false
+
+  @Option(help: "Jobs at the same time, each with its own files (a directory), or threads (--crash-points).")
   var jobs = 1
 
   @Option(help: "Run the operations of this log instead of drawing them.")
@@ -70,10 +86,13 @@ struct Stress: ParsableCommand {
   var rounds = 4
 
   func validate() throws {
-    guard deviceSim != (directory != nil) else { throw ValidationError("Give a directory, or --device-sim.") }
+    guard [deviceSim, crashPoints, directory != nil].count(where: { $0 }) == 1 else {
+      throw ValidationError("Give a directory, or --device-sim, or --crash-points.")
+    }
+    if crashPoints { try validateCrashPoints() }
     guard (1...32).contains(jobs) else { throw ValidationError("--jobs must lie between 1 and 32.") }
     guard !deviceSim || jobs == 1 else { throw ValidationError("--device-sim has one job.") }
-    guard ops > 0, crashEvery >= 0, remountEvery >= 0, shrinkSeconds >= 0, rounds > 0 else {
+    guard ops ?? 1 > 0, samples >= 0, crashEvery >= 0, remountEvery >= 0, shrinkSeconds >= 0, rounds > 0 else {
       throw ValidationError("Numbers must not be negative, and --ops and --rounds not zero.")
     }
     guard killCommand == nil || remountCommand != nil else {
@@ -87,7 +106,20 @@ struct Stress: ParsableCommand {
     }
   }
 
+  private func validateCrashPoints() throws {
+    guard (1...CrashWorkload.mostSteps).contains(ops ?? 1) else {
+      throw ValidationError("--crash-points has workloads of 1 to \(CrashWorkload.mostSteps) actions.")
+    }
+    guard ops ?? 1 < 3 || samples > 0 || workload != nil else {
+      throw ValidationError("There are too many workloads of three actions: say how many --samples.")
+    }
+    guard workload == nil || CrashWorkload(text: workload!) != nil else {
+      throw ValidationError("--workload: no such workload.")
+    }
+  }
+
   func run() throws {
+    if crashPoints { return try runCrashPoints() }
     let options = self.options
     if let directory { try Self.check(directory, needsSeals: seals) }
     // The seed first: it is known even if the run does not come back.
@@ -106,6 +138,25 @@ struct Stress: ParsableCommand {
     if isatty(2) == 1 { Self.tell("\r\u{1B}[K") }
     print(outcome.summary)
     if outcome.failure != nil { throw ExitCode(1) }
+  }
+
+  private func runCrashPoints() throws {
+    var options = CrashPointOptions()
+    options.length = ops ?? 1
+    options.samples = samples
+    options.seed = seed ?? 1
+    options.jobs = jobs
+    options.workload = workload.flatMap { CrashWorkload(text: $0) }
+    options.recoveryCrashes = recoveryCrashes
+    if isatty(2) == 1 { options.progress = { done, wanted in Self.tell("\r\(done) of \(wanted) parts") } }
+    let outcome = HoldfastSimulation.runCrashPoints(options)
+    if isatty(2) == 1 { Self.tell("\r\u{1B}[K") }
+    print("seed \(options.seed): \(outcome.counts)")
+    if let finding = outcome.finding {
+      print("FAILED: \(finding)")
+      throw ExitCode(1)
+    }
+    print("no mismatch")
   }
 
   /// A clear line instead of a failure at operation 0.
@@ -137,7 +188,7 @@ struct Stress: ParsableCommand {
 
   private var options: StressOptions {
     var options = StressOptions()
-    options.operations = ops
+    options.operations = ops ?? 20_000
     options.seed = seed ?? UInt64(time(nil))
     options.seals = seals
     options.jobs = jobs

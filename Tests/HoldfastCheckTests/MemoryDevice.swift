@@ -6,7 +6,7 @@ import HoldfastFormat
 /// An image in memory, and hands to damage it.
 final class MemoryDevice: BlockDevice, @unchecked Sendable {
   private let memory: UnsafeMutableRawPointer
-  /// A read of this block fails.
+  /// A read of this block fails, until it is written: as a disk that has sectors to spare.
   var badBlock: BlockNumber?
   /// Reads behind this byte fail, as if the image had been cut there; nil: whole.
   let id: FilesystemID
@@ -44,6 +44,10 @@ final class MemoryDevice: BlockDevice, @unchecked Sendable {
   }
 
   override func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(FSError) {
+    guard offset <= byteCount, UInt64(bytes.count) <= byteCount - offset else {
+      throw .device(operation: .write, byteOffset: offset, errno: EIO)
+    }
+    if let bad = badBlock, bad << 12 >= offset, (bad + 1) << 12 <= offset + UInt64(bytes.count) { badBlock = nil }
     memcpy(memory + Int(offset), bytes.baseAddress!, bytes.count)
   }
 
@@ -68,6 +72,11 @@ final class MemoryDevice: BlockDevice, @unchecked Sendable {
     for block in Geometry.superblocks { edit(block, body) }
   }
 
+  /// Whether every byte is as in `other`.
+  func isSame(as other: MemoryDevice) -> Bool {
+    byteCount == other.byteCount && memcmp(memory, other.memory, Int(byteCount)) == 0
+  }
+
   func zero(_ number: BlockNumber) { memset(block(number), 0, Block.size) }
 
   /// A copy of everything.
@@ -76,6 +85,7 @@ final class MemoryDevice: BlockDevice, @unchecked Sendable {
     twin.leaves = leaves
     twin.internals = internals
     twin.chain = chain
+    twin.badBlock = badBlock
     return twin
   }
 }

@@ -69,6 +69,7 @@ import Testing
   @Test(arguments: [
     ("fsck.holdfast /i", "fsck|--|/i|"), ("fsck.holdfast -a -C 5 /i", "fsck|-p|--|/i|"),
     ("fsck.holdfast -C5 -T -f -y -V", "--version|"), ("fsck.holdfast -np /i", "fsck|-n|--|/i|"),
+    ("fsck.holdfast -y -f -C5 /i", "fsck|-y|--|/i|"),
     ("fsck.holdfast -t holdfast -- '/a b'", "fsck|--|/a b|"),
     ("mkfs.holdfast -L 'a b' -f /i", "mkfs|--label|a b|--force|/i|"),
     ("mkfs.holdfast /i 65536", "mkfs|/i|--size|65536K|"),

@@ -48,6 +48,36 @@ import Testing
     }
   }
 
+  /// The index is a short cut, never another opinion: what it finds is what the rule says of each request.
+  @Test func findsWhatTheRuleReaches() {
+    var generator = SeededGenerator()
+    var index = RequestIndex()
+    for number in 0..<400 {
+      let scope: SealScope =
+        Int.random(in: 0..<8, using: &generator) == 0
+        ? .wholeFile
+        : .range(
+          byteOffset: .random(in: 0..<1_000_000, using: &generator),
+          byteCount: .random(in: 1..<100_000, using: &generator))
+      let kind = Bool.random(using: &generator) ? SealKind.hard : .breakable(graceSeconds: 1)
+      _ = index.add(request("r\(number)", kind: kind, scope: scope), inode: 1, generation: 0)
+    }
+    for round in 0..<5_000 {
+      let blocks = BlockRange(
+        start: .random(in: 0..<300, using: &generator), count: .random(in: 0..<20, using: &generator))
+      let change = MapChange(kind: MapChange.Kind.allCases.randomElement(using: &generator)!, blocks: blocks)
+      var found: [Int] = []
+      index.visit(1, within: change.reach) { slot in
+        found.append(slot)
+        return true
+      }
+      let expected = index.slots(of: 1).filter { ConflictRule.reaches(change, pinned: index.claim($0).pinned) }
+      #expect(found.sorted() == expected.sorted(), "seed \(generator.seed), round \(round): \(change)")
+      let kinds = found.map { index.claim($0).isBreakable }
+      #expect(kinds == kinds.sorted { !$0 && $1 }, "the hard ones come first")
+    }
+  }
+
   @Test func heapGivesTheNearestFirst() {
     var generator = SeededGenerator()
     var heap = DeadlineHeap()

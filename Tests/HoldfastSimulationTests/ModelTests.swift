@@ -97,20 +97,24 @@ import Testing
     let renamed = model.metadata
     Self.perform(model, [.write(handle: 0, offset: 0, length: 100, tag: 1)])
     let written = model.metadata
-    for state in [durable, renamed, written] { #expect(model.judge(state, lastIsInFlight: false) == nil) }
+    func judge(_ state: ModelMetadata, lastIsInFlight: Bool = false) -> Result<Int, StressFailure> {
+      Result { () throws(StressFailure) in try model.judge(state, lastIsInFlight: lastIsInFlight) }
+    }
+    for (changes, state) in [durable, renamed, written].enumerated() { #expect(judge(state) == .success(changes)) }
     var mixed = durable
     mixed.nodes[100]?.size = 100
-    #expect(model.judge(mixed, lastIsInFlight: false)?.kind == .crashMetadata, "the size without the rename")
+    #expect(throws: StressFailure.self, "the size without the rename") { try judge(mixed).get() }
     var partial = renamed
     partial.nodes[100]?.size = 40
-    #expect(model.judge(partial, lastIsInFlight: false)?.kind == .crashMetadata)
-    #expect(model.judge(partial, lastIsInFlight: true) == nil, "a write cut between two commits")
+    #expect(throws: StressFailure.self) { try judge(partial).get() }
+    #expect(judge(partial, lastIsInFlight: true) == .success(1), "a write cut between two commits")
     Self.perform(model, [.sync(handle: 0, dataOnly: false)])
-    #expect(model.judge(renamed, lastIsInFlight: false)?.kind == .crashMetadata, "what was synced is there")
+    #expect(throws: StressFailure.self, "what was synced is there") { try judge(renamed).get() }
   }
 
   @Test func aCrashLeavesOldOrNewBytes() {
-    let content = ModelContent(remembers: true)
+    let clock = ModelClock()
+    let content = ModelContent(clock: clock)
     func bytes(_ parts: (UInt8, Int)...) -> [UInt8] { parts.flatMap { Array(repeating: $0.0, count: $0.1) } }
     func impossible(_ observed: [UInt8]) -> Int? { observed.withUnsafeBytes { content.firstImpossible($0, at: 0) } }
     bytes((1, 2000)).withUnsafeBytes { content.write($0, at: 0) }
@@ -121,9 +125,16 @@ import Testing
     #expect(impossible(bytes((1, 1000), (2, 250), (3, 100), (1, 650))) == nil)
     #expect(impossible(bytes((1, 1000), (4, 1), (1, 999))) == 1000, "nobody's byte")
     #expect(impossible(bytes((1, 999), (3, 1), (1, 1000))) == 999, "the right byte in the wrong place")
+    clock.changes = 1
     content.resize(to: 1200)
+    clock.changes = 2
     content.resize(to: 3000)
+    clock.changes = 3
     #expect(impossible(bytes((1, 1000), (3, 200), (1, 300), (0, 1500))) == nil)
+    // Metadata that shows the first cut was committed after the two writes.
+    let early = bytes((1, 1000), (2, 200))
+    #expect(early.withUnsafeBytes { content.firstImpossible($0, at: 0, after: 0) } == nil)
+    #expect(early.withUnsafeBytes { content.firstImpossible($0, at: 0, after: 1) } == 1000)
     content.synced()
     #expect(impossible(bytes((1, 1000), (3, 200), (0, 1800))) == nil)
     #expect(impossible(bytes((1, 1000), (3, 200), (1, 300), (0, 1500))) == 1200, "cut and synced is cut")

@@ -12,7 +12,7 @@ import Testing
     .append(handle: 1, length: 2, tag: 3), .truncate(handle: 1, size: 0), .truncateName(Place(1, 1), size: 9),
     .allocate(handle: 1, mode: 3, offset: 4096, length: 8192),
     .copy(handle: 1, offset: 2, to: 3, toOffset: 4, length: 5), .seek(handle: 1, offset: 2, hole: true),
-    .sync(handle: 1, dataOnly: true), .syncAll, .mapRead(handle: 1, offset: 2, length: 3),
+    .sync(handle: 1, dataOnly: true), .syncDirectory(2), .syncAll, .mapRead(handle: 1, offset: 2, length: 3),
     .mapWrite(handle: 1, offset: 2, length: 3, tag: 4), .setMode(handle: 1, mode: 0o600),
     .setXattr(handle: 1, name: 2, length: 3, tag: 4, mode: 1), .getXattr(handle: 1, name: 2),
     .removeXattr(handle: 1, name: 2), .listXattrs(handle: 1),

@@ -134,20 +134,6 @@ import Testing
     try volume.write(file, pattern(1_000_000))
   }
 
-  @Test func fsyncAfterSmallAppendCostsTwoBarriersAndLittleJournal() throws {
-    let volume = try Volume()
-    let file = try volume.create("log")
-    try volume.write(file, pattern(100))
-    try volume.store.syncAll()
-    try volume.store.housekeep()
-    let barriers = volume.device.barriers.load(ordering: .relaxed)
-    let bytes = volume.device.bytesWritten.load(ordering: .relaxed)
-    try volume.write(file, pattern(100), append: true)
-    try volume.store.sync(file, dataOnly: false)
-    #expect(volume.device.barriers.load(ordering: .relaxed) - barriers <= 2)
-    #expect(volume.device.bytesWritten.load(ordering: .relaxed) - bytes <= 16 << 10)
-  }
-
   @Test func aFailedVolumeSaysSoAtItsNextMount() throws {
     var volume = try Volume()
     let file = try volume.create("file")

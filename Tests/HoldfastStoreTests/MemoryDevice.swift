@@ -24,6 +24,11 @@ final class MemoryDevice: BlockDevice, @unchecked Sendable {
   let bytesWritten = Atomic<Int>(0)
   let bytesRead = Atomic<Int>(0)
 
+  /// What was asked of it so far.
+  var work: (barriers: Int, bytes: Int) {
+    (barriers.load(ordering: .relaxed), bytesWritten.load(ordering: .relaxed))
+  }
+
   /// One thing the engine asks for; a barrier has no bytes.
   struct Request {
     var operation: FSError.DeviceOperation

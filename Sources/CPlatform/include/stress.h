@@ -3,6 +3,7 @@
 #ifndef HOLDFAST_STRESS_H
 #define HOLDFAST_STRESS_H
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -80,6 +81,13 @@ static inline int holdfast_hold_in_child(const char *path, unsigned long request
   while (waitpid(child, NULL, 0) < 0 && errno == EINTR) {
   }
   return code;
+}
+
+/* Memory that is freed stays with the process. */
+static inline void holdfast_keep_freed_memory(void) {
+  mallopt(M_MMAP_THRESHOLD, 32 << 20); /* the most there is: half of an arena's heap */
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  mallopt(M_TOP_PAD, 16 << 20);
 }
 
 #endif

@@ -17,6 +17,8 @@ public struct DeviceFaults: Sendable {
   public var barriers: Failure?
   /// The barrier returns success and makes nothing durable.
   public var ignoresBarriers = false
+  /// Likewise, but only the nth barrier from now on of every so many.
+  public var ignoredBarrier: (nth: Int, ofEvery: Int)?
   /// The nth write from now is acknowledged and never happens.
   public var lostWrite: Int?
   /// And so is every nth from then on.
@@ -31,12 +33,20 @@ public struct DeviceFaults: Sendable {
 
   public init() {}
 
+  mutating func ignoresThisBarrier() -> Bool {
+    if ignoresBarriers { return true }
+    guard let (left, period) = ignoredBarrier else { return false }
+    ignoredBarrier = (left == 0 ? period - 1 : left - 1, period)
+    return left == 0
+  }
+
   enum WriteFate { case plain, lost, misdirected(UInt64) }
 
   /// Nothing is switched on: the quick path.
   var isQuiet: Bool {
     areSuspended
-      || reads == nil && writes == nil && barriers == nil && !ignoresBarriers && lostWrite == nil
+      || reads == nil && writes == nil && barriers == nil && !ignoresBarriers && ignoredBarrier == nil
+        && lostWrite == nil
         && misdirectedWrite == nil && flippedBit == nil
   }
 

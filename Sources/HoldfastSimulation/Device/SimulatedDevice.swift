@@ -38,6 +38,10 @@ public final class SimulatedDevice: BlockDevice, @unchecked Sendable {
   /// True for every 64 KiB of the image that was ever written.
   var touched: [Bool]
   var unsynced: [Unsynced] = []
+  /// Set for a device that can be rewound.
+  var dirty: DirtyBlocks?
+  /// Everything asked of it goes here, too, when there is one.
+  var recording: DeviceRecording?
   private var arena: UnsafeMutableRawPointer
   private var arenaCapacity = 1 << 20
   private var arenaUsed = 0
@@ -101,7 +105,8 @@ public final class SimulatedDevice: BlockDevice, @unchecked Sendable {
     try countPowerEvent()
     try check(.barrier, 0, 0)
     statistics.barriers += 1
-    if !faults.isQuiet && faults.ignoresBarriers { return }
+    if !faults.isQuiet && faults.ignoresThisBarrier() { return }
+    recording?.noteBarrier()
     unsynced.removeAll(keepingCapacity: true)
     arenaUsed = 0
   }
@@ -141,6 +146,7 @@ public final class SimulatedDevice: BlockDevice, @unchecked Sendable {
 
   private func store(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) {
     let count = bytes.count
+    recording?.noteWrite(bytes, at: offset)
     growArena(by: 2 * count)
     memcpy(arena + arenaUsed, image + Int(offset), count)
     memcpy(arena + arenaUsed + count, bytes.baseAddress!, count)
@@ -152,6 +158,7 @@ public final class SimulatedDevice: BlockDevice, @unchecked Sendable {
 
   func markTouched(_ offset: UInt64, _ count: Int) {
     guard count > 0 else { return }
+    dirty?.note(offset, count)
     for slab in Int(offset >> Self.slabShift)...Int((offset + UInt64(count) - 1) >> Self.slabShift) {
       touched[slab] = true
     }
@@ -161,6 +168,17 @@ public final class SimulatedDevice: BlockDevice, @unchecked Sendable {
   func oldBytes(_ write: Unsynced) -> UnsafeRawPointer { UnsafeRawPointer(arena + write.arenaOffset) }
   /// Bytes the write brought.
   func newBytes(_ write: Unsynced) -> UnsafeRawPointer { UnsafeRawPointer(arena + write.arenaOffset + write.count) }
+
+  /// Forgets what it was asked and what it was to do wrong.
+  func becomeNew() {
+    unsynced.removeAll(keepingCapacity: true)
+    arenaUsed = 0
+    statistics = Counters()
+    faults = DeviceFaults()
+    eventsUntilPowerCut = nil
+    isOff = false
+    recording = nil
+  }
 
   private func growArena(by count: Int) {
     guard arenaUsed + count > arenaCapacity else { return }

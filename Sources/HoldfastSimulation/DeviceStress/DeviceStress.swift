@@ -4,6 +4,7 @@ import HoldfastFormat
 
 /// Runs operations drawn from a seed until one fails, and shortens the failing run.
 public func runDeviceStress(_ options: StressOptions) -> StressOutcome {
+  ProcessMemory.keepFreed()
   var outcome = StressOutcome(seed: options.seed)
   var operations: [Operation] = []
   operations.reserveCapacity(options.operations)

@@ -59,7 +59,10 @@ extension StoreTarget {
 
   /// The independent reader's word on the image as it lies there.
   func check(_ occasion: String, expectingClean: Bool) throws(StressFailure) {
-    guard checks else { return }
+    if checks { try Self.check(device, occasion, expectingClean: expectingClean) }
+  }
+
+  static func check(_ device: SimulatedDevice, _ occasion: String, expectingClean: Bool) throws(StressFailure) {
     var checker = Checker(device: device)
     let report = checker.run()
     guard report.isSound else {

@@ -52,6 +52,21 @@ final class StoreTarget: StressTarget {
     }
   }
 
+  /// Mounts what `device` holds.
+  init(
+    mounting device: SimulatedDevice, options: StoreOptions, results: TargetResults
+  ) throws(StressFailure) {
+    self.device = device
+    self.options = options
+    self.results = results
+    checks = true
+    do throws(FSError) {
+      store = try Store(mounting: device, options: options)
+    } catch {
+      throw StressFailure(.recovery, "mount: \(error)")
+    }
+  }
+
   deinit { for name in names.values { name.deallocate() } }
 
   var isPowerOff: Bool { device.isPowerOff }
@@ -108,6 +123,7 @@ final class StoreTarget: StressTarget {
       return .done()
     case .housekeep: try store.housekeep()
     case .syncAll: try store.syncAll()
+    case .syncDirectory(let slot): try store.sync(model.directory(slot) ?? 0, dataOnly: false)
     case .create, .makeDirectory, .removeDirectory, .unlink, .rename, .link, .symlink, .readSymlink, .list, .status,
       .truncateName:
       return try attemptName(operation, model)

@@ -1,27 +1,46 @@
 /// The bytes of one file in the model, and what a crash may leave in their place: for every change since the
-/// bytes were last synced, the range it changed and the bytes before. A byte after a crash must be the newest
-/// one or one of those.
+/// bytes were last synced, the range it changed, the bytes before, and when. A byte after a crash must be the newest
+/// one, or one from before a change that came after everything the recovered metadata shows: a commit makes what
+/// was written before it durable with it.
 
 import Glibc
+
+/// How many changes of metadata there were since the last sync.
+final class ModelClock {
+  var changes = 0
+}
 
 final class ModelContent {
   /// Bytes before a change since the last sync; nil stands for zeros.
   private struct Former {
     var range: Range<Int>
     var bytes: [UInt8]?
+    /// Changes of metadata that lie before this change (`ModelClock`).
+    var after: Int
   }
 
   private var storage: UnsafeMutableRawPointer
   private var capacity: Int
   private(set) var count = 0
   private var former: [Former] = []
-  /// Whether former bytes are kept; off when no crash can come.
-  private let remembers: Bool
+  /// Tells when a change is made; nil when no crash can come, and no former bytes are kept.
+  private let clock: ModelClock?
+  private var remembers: Bool { clock != nil }
 
-  init(remembers: Bool) {
-    self.remembers = remembers
+  init(clock: ModelClock?) {
+    self.clock = clock
     capacity = 4096
     storage = malloc(capacity)
+  }
+
+  /// The same bytes and the same past, on another clock.
+  init(copying other: ModelContent, clock: ModelClock?) {
+    self.clock = clock
+    capacity = max(4096, other.count)
+    storage = malloc(capacity)
+    memcpy(storage, other.storage, other.count)
+    count = other.count
+    former = other.former
   }
 
   deinit { free(storage) }
@@ -56,7 +75,7 @@ final class ModelContent {
     if size < count {
       // A crash may take back the cut, but what was beyond the end for a while may have been zeroed in place.
       remember(size..<count)
-      if remembers { former.append(Former(range: size..<count, bytes: nil)) }
+      note(size..<count, nil)
       count = size
     } else if size > count {
       extend(to: size)
@@ -84,7 +103,7 @@ final class ModelContent {
       capacity = newCapacity
     }
     memset(storage + count, 0, size - count)
-    if remembers { former.append(Former(range: count..<size, bytes: nil)) }
+    note(count..<size, nil)
     count = size
   }
 
@@ -92,34 +111,40 @@ final class ModelContent {
 
   private func remember(_ range: Range<Int>) {
     guard remembers, !range.isEmpty else { return }
-    former.append(
-      Former(
-        range: range, bytes: Array(UnsafeRawBufferPointer(start: storage + range.lowerBound, count: range.count))))
+    note(range, Array(UnsafeRawBufferPointer(start: storage + range.lowerBound, count: range.count)))
+  }
+
+  private func note(_ range: Range<Int>, _ bytes: [UInt8]?) {
+    guard let clock else { return }
+    former.append(Former(range: range, bytes: bytes, after: clock.changes))
   }
 
   /// The bytes as they are now are durable.
   func synced() { former.removeAll(keepingCapacity: true) }
 
-  /// Offset of the first byte of `observed` (from byte `offset` of the file on) that no crash may leave, nil when all may be.
-  func firstImpossible(_ observed: UnsafeRawBufferPointer, at offset: Int) -> Int? {
+  /// Offset of the first byte of `observed` (from byte `offset` of the file on) that no crash may leave, nil when all
+  /// may be. The metadata that came with it is that after `changes` of those since the last sync.
+  func firstImpossible(_ observed: UnsafeRawBufferPointer, at offset: Int, after changes: Int = 0) -> Int? {
     var index = 0
     while index < observed.count {
       let step = min(512, observed.count - index)
       let at = offset + index
       if at + step > count || memcmp(storage + at, observed.baseAddress! + index, step) != 0 {
-        for byte in index..<index + step where !allows(observed[byte], at: offset + byte) { return offset + byte }
+        for byte in index..<index + step where !allows(observed[byte], at: offset + byte, changes) {
+          return offset + byte
+        }
       }
       index += step
     }
     return nil
   }
 
-  private func allows(_ byte: UInt8, at offset: Int) -> Bool {
+  private func allows(_ byte: UInt8, at offset: Int, _ changes: Int) -> Bool {
     // Beyond the newest end the byte was cut off since: then it is among the former ones.
     let newest: UInt8? = offset < count ? storage.load(fromByteOffset: offset, as: UInt8.self) : nil
     if byte == newest { return true }
     return former.contains { change in
-      guard change.range.contains(offset) else { return false }
+      guard change.after >= changes, change.range.contains(offset) else { return false }
       return byte == (change.bytes.map { $0[offset - change.range.lowerBound] } ?? 0)
     }
   }

@@ -12,7 +12,7 @@ extension ModelFilesystem {
       let id = outcome.value
       apply(.make(id, ModelNode(.file, mode: UInt32(mode))))
       apply(.enter(directory: directory, name: at.name, node: id))
-      contents[id] = ModelContent(remembers: history != nil)
+      contents[id] = ModelContent(clock: clock)
       openHandle(slot, node: id, access: .write)
     case .makeDirectory(let at, let slot):
       guard let directory = directory(at.directory) else { return }
@@ -46,7 +46,7 @@ extension ModelFilesystem {
     case .setMode, .setXattr, .removeXattr: commitAttribute(operation)
     case .seal, .unseal, .sealNamed, .unsealNamed, .sealProcess, .sealTimed, .endProcess, .holderExit:
       commitSeal(operation)
-    case .sync, .syncAll: allDurable()
+    case .sync, .syncDirectory, .syncAll: allDurable()
     default: commitContent(operation, outcome)
     }
   }

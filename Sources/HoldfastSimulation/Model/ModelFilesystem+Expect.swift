@@ -21,7 +21,7 @@ extension ModelFilesystem {
     case .rename(let from, let to, let flags): return expectRename(from, to, flags)
     case .link(let from, let to): return expectLink(from, to)
     case .readSymlink(let at): return expectExisting(at) { $0.kind == .symlink ? [] : [EINVAL] }
-    case .list(let slot): return directory(slot) == nil ? nil : .success
+    case .list(let slot), .syncDirectory(let slot): return directory(slot) == nil ? nil : .success
     case .status(let at): return expectExisting(at) { _ in [] }
     case .truncateName(let at, let size):
       guard case .found(let id) = lookup(at), let node = node(id), node.kind == .file else { return nil }

@@ -15,7 +15,8 @@ extension ModelFilesystem {
     case .create(let at, _, _), .makeDirectory(let at, _), .symlink(let at, _, _):
       let found = directory(at.directory).flatMap { observed.nodes[$0]?.entries[at.name] }
       value = found.flatMap { metadata.nodes[$0] == nil ? $0 : nil } ?? UInt64.max
-    case .sync, .syncAll, .seal, .sealNamed, .sealProcess, .sealTimed, .unseal, .unsealNamed, .endProcess,
+    case .sync, .syncDirectory, .syncAll, .seal, .sealNamed, .sealProcess, .sealTimed, .unseal, .unsealNamed,
+      .endProcess,
       .holderExit:
       return
     case .open(_, _, let access) where !access.contains(.truncate): return
@@ -25,36 +26,37 @@ extension ModelFilesystem {
     endOperation()
   }
 
-  /// Judges recovered metadata; nil when a crash may leave it.
-  func judge(_ observed: ModelMetadata, lastIsInFlight: Bool) -> StressFailure? {
-    guard let history else { return nil }
+  /// Judges recovered metadata: after how many changes since the last sync it is, the fewest where several fit.
+  /// - Throws: when no crash may leave it.
+  func judge(_ observed: ModelMetadata, lastIsInFlight: Bool) throws(StressFailure) -> Int {
+    guard let history else { return 0 }
     switch history.judge(observed, lastIsInFlight: lastIsInFlight) {
-    case .prefix: return nil
+    case .prefix(let changes): return changes
     case .impossible(let closest, let difference):
-      return StressFailure(
+      throw StressFailure(
         .crashMetadata,
         "recovered metadata is no state since the last durable one; the closest is after \(closest) of \(history.operations) changes: \(difference)"
       )
     }
   }
 
-  /// Judges the recovered bytes of one file; nil when a crash may leave them.
-  func judge(_ id: NodeID, _ observed: UnsafeRawBufferPointer) -> StressFailure? {
+  /// Judges the recovered bytes of one file beside metadata after `changes`; nil when a crash may leave them.
+  func judge(_ id: NodeID, _ observed: UnsafeRawBufferPointer, after changes: Int) -> StressFailure? {
     guard let content = contents[id] else {
       return observed.isEmpty ? nil : StressFailure(.crashContents, "inode \(id) has bytes nobody wrote")
     }
-    guard let at = content.firstImpossible(observed, at: 0) else { return nil }
+    guard let at = content.firstImpossible(observed, at: 0, after: changes) else { return nil }
     let newest = at < content.count ? ByteReport.hex(content.bytes, around: at) : "beyond its newest end"
     return StressFailure(
       .crashContents,
-      "inode \(id) at offset \(at) of \(observed.count): neither the newest bytes nor any since the last sync\n"
+      "inode \(id) at offset \(at) of \(observed.count): neither the newest bytes nor any a crash after \(changes) changes may leave\n"
         + "  newest \(newest)\(at < content.count ? ByteReport.owner(content.bytes, at, 0) : "")\n"
         + "  found  \(ByteReport.hex(observed, around: at))\(ByteReport.owner(observed, at, 0))")
   }
 
   /// What a crash left of a file is the truth from now on.
   func adopt(_ id: NodeID, _ observed: UnsafeRawBufferPointer) {
-    let content = contents[id] ?? ModelContent(remembers: history != nil)
+    let content = contents[id] ?? ModelContent(clock: clock)
     content.adopt(observed)
     contents[id] = content
   }
@@ -75,10 +77,14 @@ extension ModelFilesystem {
     doomedSeals = [:]
     for id in Array(seals.keys) where observed.nodes[id] == nil { seals[id] = nil }
     if history != nil { history = ModelHistory(durable: observed) }
+    clock?.changes = 0
   }
 
-  /// Holds the persistent requests a crash left against those that must and may be there, and takes them over.
-  func adoptPersistent(_ found: [ModelSeal], of id: NodeID, inFlight: Operation?) -> StressFailure? {
+  /// Takes over the persistent requests a crash left.
+  func adoptPersistent(_ found: [ModelSeal], of id: NodeID) { seals[id] = found.isEmpty ? nil : found }
+
+  /// Holds the persistent requests a crash left against those that must and may be there; nil when it may leave them.
+  func judgePersistent(_ found: [ModelSeal], of id: NodeID, inFlight: Operation?) -> StressFailure? {
     let standing = (seals[id] ?? doomedSeals[id] ?? []).filter {
       if case .persistent = $0.holder { true } else { false }
     }
@@ -88,7 +94,6 @@ extension ModelFilesystem {
     for seal in found where !standing.contains(seal) && !Self.takes(inFlight, seal) {
       return StressFailure(.seal, "inode \(id): the persistent request \(seal) came from nowhere")
     }
-    seals[id] = found.isEmpty ? nil : found
     return nil
   }
 

@@ -76,6 +76,8 @@ public final class ModelFilesystem {
   var doomedSeals: [NodeID: [ModelSeal]] = [:]
   /// Nil when no crash can come.
   var history: ModelHistory?
+  /// For the contents; goes with `history`.
+  let clock: ModelClock?
   private var nextSerial = 1
 
   init(root: NodeID, rootMode: UInt32, job: Int, maximumFileBytes: Int, remembersHistory: Bool) {
@@ -83,7 +85,25 @@ public final class ModelFilesystem {
     self.maximumFileBytes = maximumFileBytes
     metadata = ModelMetadata(root: root, mode: rootMode)
     directories[0] = root
+    clock = remembersHistory ? ModelClock() : nil
     if remembersHistory { history = ModelHistory(durable: metadata) }
+  }
+
+  /// A model of its own in the same state.
+  init(copying other: ModelFilesystem) {
+    job = other.job
+    maximumFileBytes = other.maximumFileBytes
+    metadata = other.metadata
+    handles = other.handles
+    directories = other.directories
+    seals = other.seals
+    doomedSeals = other.doomedSeals
+    history = other.history
+    nextSerial = other.nextSerial
+    let clock = other.clock.map { _ in ModelClock() }
+    clock?.changes = other.clock?.changes ?? 0
+    self.clock = clock
+    contents = other.contents.mapValues { ModelContent(copying: $0, clock: clock) }
   }
 
   // MARK: Finding things
@@ -180,8 +200,12 @@ public final class ModelFilesystem {
     guard let gone = history?.makeDurable() else { return }
     for id in gone { contents[id] = nil }
     for content in contents.values { content.synced() }
+    clock?.changes = 0
     doomedSeals.removeAll(keepingCapacity: true)
   }
 
-  func endOperation() { history?.endOperation() }
+  func endOperation() {
+    history?.endOperation()
+    clock?.changes = history?.operations ?? 0
+  }
 }

@@ -67,7 +67,8 @@ struct ModelHistory {
       if wrong.isEmpty { return .prefix(index + 1) }
       if wrong.count < best.wrong { best = (wrong.count, index + 1) }
       if lastIsInFlight, index == ends.count - 1, Self.liesBetween(before, state, observed, wrong) {
-        return .prefix(index + 1)
+        // Not all of it: what came before is all that is certain.
+        return .prefix(index)
       }
     }
     let closest = metadata(after: best.operations).withoutOrphans

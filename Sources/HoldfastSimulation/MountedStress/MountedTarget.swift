@@ -152,13 +152,17 @@ final class MountedTarget: StressTarget {
     case .setMode, .setXattr, .getXattr, .removeXattr, .listXattrs: return performAttribute(operation)
     case .seal, .unseal, .sealNamed, .unsealNamed, .sealProcess, .sealTimed, .endProcess, .holderExit:
       return performSeal(operation, model)
-    case .syncAll:
-      let directory = withPath(folder) { holdfast_open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) }
-      defer { close(directory) }
-      return answer(fsync(directory))
+    case .syncAll: return synchronize(folder)
+    case .syncDirectory(let slot): return synchronize(path(ofDirectory: slot, model))
     case .housekeep, .remount, .crash, .deviceError: return .done()
     default: return performContent(operation)
     }
+  }
+
+  private func synchronize(_ path: [UInt8]) -> Outcome {
+    let directory = withPath(path) { holdfast_open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) }
+    defer { close(directory) }
+    return answer(fsync(directory))
   }
 
   func tolerates(_ operation: Operation, _ outcome: Outcome, _ model: ModelFilesystem) -> Bool {

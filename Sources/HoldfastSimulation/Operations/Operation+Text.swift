@@ -25,6 +25,7 @@ extension Operation: CustomStringConvertible {
       "copy h\(from) \(offset) h\(to) \(toOffset) \(length)"
     case .seek(let handle, let offset, let hole): "seek h\(handle) \(offset) \(hole ? 1 : 0)"
     case .sync(let handle, let dataOnly): "sync h\(handle) \(dataOnly ? 1 : 0)"
+    case .syncDirectory(let slot): "sync-directory \(slot)"
     case .syncAll: "sync-all"
     case .mapRead(let handle, let offset, let length): "map-read h\(handle) \(offset) \(length)"
     case .mapWrite(let handle, let offset, let length, let tag): "map-write h\(handle) \(offset) \(length) \(tag)"
@@ -81,6 +82,7 @@ extension Operation: CustomStringConvertible {
       .copy(handle: w.handle(), offset: w.number(), to: w.handle(), toOffset: w.number(), length: w.number())
     case "seek": .seek(handle: w.handle(), offset: w.number(), hole: w.flag())
     case "sync": .sync(handle: w.handle(), dataOnly: w.flag())
+    case "sync-directory": .syncDirectory(w.number())
     case "sync-all": .syncAll
     case "map-read": .mapRead(handle: w.handle(), offset: w.number(), length: w.number())
     case "map-write": .mapWrite(handle: w.handle(), offset: w.number(), length: w.number(), tag: w.number())

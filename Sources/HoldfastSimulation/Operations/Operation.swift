@@ -62,6 +62,8 @@ public enum Operation: Equatable, Sendable {
   case copy(handle: Int, offset: Int, to: Int, toOffset: Int, length: Int)
   case seek(handle: Int, offset: Int, hole: Bool)
   case sync(handle: Int, dataOnly: Bool)
+  /// fsync of a directory.
+  case syncDirectory(Int)
   case syncAll
   case mapRead(handle: Int, offset: Int, length: Int)
   case mapWrite(handle: Int, offset: Int, length: Int, tag: Int)

@@ -24,7 +24,8 @@ struct GeneratorProfile: Sendable {
 struct OperationGenerator {
   private enum Kind: CaseIterable {
     case create, open, close, makeDirectory, removeDirectory, unlink, rename, link, symlink, readSymlink, list, status
-    case read, write, append, truncate, truncateName, allocate, copy, seek, sync, syncAll, mapRead, mapWrite
+    case read, write, append, truncate, truncateName, allocate, copy, seek, sync, syncDirectory, syncAll, mapRead,
+      mapWrite
     case setMode, setXattr, getXattr, removeXattr, listXattrs
     case seal, unseal, sealNamed, unsealNamed, sealProcess, endProcess, holderExit, sealTimed, housekeep
 
@@ -37,7 +38,7 @@ struct OperationGenerator {
       case .makeDirectory, .removeDirectory, .symlink, .readSymlink, .list, .setMode, .getXattr, .removeXattr,
         .truncateName, .listXattrs:
         8
-      case .syncAll: 3
+      case .syncDirectory, .syncAll: 3
       case .housekeep: profile.isMounted ? 0 : 10
       case .mapRead, .mapWrite: profile.isMounted && profile.mapsMemory ? 40 : 0
       case .seal, .sealNamed: profile.seals ? 15 : 0
@@ -99,6 +100,7 @@ struct OperationGenerator {
     case .list: return .list(directory: directory(model))
     case .status: return .status(existing(model))
     case .housekeep: return .housekeep
+    case .syncDirectory: return .syncDirectory(directory(model))
     case .syncAll: return .syncAll
     case .setMode: return .setMode(handle: openHandle(model), mode: mode())
     case .setXattr:

@@ -71,6 +71,7 @@ extension Operation {
     case .copy: "copy"
     case .seek: "seek"
     case .sync: "sync"
+    case .syncDirectory: "sync-directory"
     case .syncAll: "sync-all"
     case .mapRead: "map-read"
     case .mapWrite: "map-write"

@@ -8,8 +8,10 @@ final class StressRunner<Target: StressTarget> {
   let model: ModelFilesystem
   private(set) var counts = StressCounts()
   /// The map of every sealed file as it was granted.
-  private var sealedMaps: [NodeID: ObservedMap] = [:]
+  private(set) var sealedMaps: [NodeID: ObservedMap] = [:]
   private var crashSeed: UInt64 = 0
+  /// What the target answered last.
+  private(set) var lastOutcome = Outcome.done()
 
   init(target: Target, model: ModelFilesystem) {
     self.target = target
@@ -49,6 +51,7 @@ final class StressRunner<Target: StressTarget> {
     }
     fillBuffer(for: operation)
     let outcome = target.perform(operation, model)
+    lastOutcome = outcome
     counts.note(operation, outcome)
     if target.isPowerOff { return try recover(inFlight: (operation, expectation)) }
     if !expectation.accepts(outcome) {
@@ -222,18 +225,19 @@ final class StressRunner<Target: StressTarget> {
     let sealed = sealedMaps.filter { model.seals[$0.key] != nil }
     if let inFlight { model.commitInFlight(inFlight.operation, inFlight.expectation, observed) }
     model.loseHandles()
-    if let failure = model.judge(observed, lastIsInFlight: inFlight != nil) { throw failure }
+    let changes = try model.judge(observed, lastIsInFlight: inFlight != nil)
     for (id, node) in observed.nodes.sorted(by: { $0.key < $1.key }) where node.kind == .file {
       try target.readWhole(id, size: Int(node.size), model)
       guard target.results.count == Int(node.size) else {
         throw StressFailure(.crashContents, "inode \(id): read \(target.results.count) of \(node.size) bytes")
       }
-      if let failure = model.judge(id, target.results.bytes) { throw failure }
+      if let failure = model.judge(id, target.results.bytes, after: changes) { throw failure }
       model.adopt(id, target.results.bytes)
     }
     for (id, node) in observed.nodes.sorted(by: { $0.key < $1.key }) where node.kind == .file {
       let found = target.persistentSeals(of: id, model)
-      if let failure = model.adoptPersistent(found, of: id, inFlight: inFlight?.operation) { throw failure }
+      if let failure = model.judgePersistent(found, of: id, inFlight: inFlight?.operation) { throw failure }
+      model.adoptPersistent(found, of: id)
       guard let granted = sealed[id], let map = target.map(of: id, model) else { continue }
       // Recovery may trim what nothing holds any more behind the end of the file.
       let limit = model.seals[id] == nil ? node.size : UInt64.max

@@ -86,7 +86,14 @@ extension Store {
   /// An allocation failed: gives back what waits for a commit, and preallocation nobody asked for.
   func reclaimSpace() throws(FSError) {
     let holders = treeLock.withLock { speculative.sorted() }
-    for inode in holders { try trimPreallocation(of: inode, ifUnlocked: true) }
+    for inode in holders {
+      do throws(FSError) {
+        try trimPreallocation(of: inode, ifUnlocked: true)
+      } catch .noSpace {
+        // No metadata blocks for trimming either: what quarantine gives back below may still do.
+        break
+      }
+    }
     try syncAll()
     try releaseDurableQuarantine()
     // Left over only while metadata blocks are short: a checkpoint gives some back.

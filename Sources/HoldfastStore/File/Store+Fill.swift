@@ -127,7 +127,7 @@ extension Store {
     let permit = try seals.authorize(change, inode: number, by: .daemon)
     var more = true
     while more {
-      more = try transaction(keys: Store.removalStep * Store.keysPerExtentEdit + 1, .shrinking) { () throws(FSError) in
+      more = try transaction(keys: Store.removalStep * Store.keysPerExtentEdit + 1, .reclaiming) { () throws(FSError) in
         guard try tree.lookup(.inode(number)) != nil else {
           speculative.remove(number)
           return false

@@ -85,7 +85,7 @@ extension Store {
   /// An access time is never worth an error to the reader.
   func touchAccessTime(_ number: InodeNumber) throws(FSError) {
     do throws(FSError) {
-      try transaction(keys: 1, .shrinking) { () throws(FSError) in
+      try transaction(keys: 1, .shrinking, timesOnly: true) { () throws(FSError) in
         var record = try inode(number)
         record.accessed = .now
         try putInode(number, record)

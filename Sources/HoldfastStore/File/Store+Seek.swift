@@ -72,7 +72,20 @@ extension Store {
     return done
   }
 
-  /// fsync, fdatasync and fsyncdir: the file is durable when this returns. Commits are for everybody, so `dataOnly`
-  /// has nothing to save but what is durable already.
-  public func sync(_ inode: InodeNumber, dataOnly: Bool) throws(FSError) { try syncAll() }
+  /// fsync, fdatasync (`dataOnly`) and fsyncdir: the file is durable when this returns, with `dataOnly` its times
+  /// excepted. Commits are for everybody: which file it is makes no difference.
+  public func sync(_ inode: InodeNumber, dataOnly: Bool) throws(FSError) { try sync(dataOnly: dataOnly) }
+
+  /// Everything so far is durable when this returns.
+  public func syncAll() throws(FSError) { try sync(dataOnly: false) }
+
+  private func sync(dataOnly: Bool) throws(FSError) {
+    treeLock.lock()
+    let target = dataOnly ? lastingTicket : ticket
+    let failure = writeFailure
+    treeLock.unlock()
+    if let failure { throw failure }
+    if options.readOnly { return }
+    try commit(upTo: target)
+  }
 }

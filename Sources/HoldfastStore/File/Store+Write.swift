@@ -35,6 +35,7 @@ extension Store {
   private struct Drop {
     var privileges: Bool
     var capability: Bool
+    var isAnything: Bool { privileges || capability }
   }
 
   // MARK: Overwrite
@@ -47,7 +48,7 @@ extension Store {
     if overflow { return false }
     if writesWholeBlocks, (offset | end) & UInt64(Block.size - 1) != 0 { return false }
     return try inodeLocks.shared(number) { () throws(FSError) in
-      let runs = try transaction(keys: 2, .shrinking) { () throws(FSError) -> [DataRun]? in
+      let runs = try transaction(keys: 2, .shrinking, timesOnly: !drop.isAnything) { () throws(FSError) -> [DataRun]? in
         var record = try writableFile(number)
         guard end <= record.size else { return nil }
         let runs = try self.runs(of: number, from: offset, to: end)

@@ -72,10 +72,11 @@ final class Journal: @unchecked Sendable {
   /// - Throws: `.corrupt(.journalRecord…)` when a valid record lies behind an invalid one, or when a record's payload
   ///   does not parse.
   func replay(_ apply: (Key, UnsafeRawBufferPointer?) throws(FSError) -> Void) throws(FSError) -> Int {
-    let ring = AlignedBuffer(byteCount: Int(blocks) * Block.size)
+    let ring = AlignedBuffer(byteCount: Int(blocks) * Block.size, zeroed: false)
     try device.read(into: ring.bytes, at: start << UInt64(Block.shift))
     var records = 0
-    let scratch = AlignedBuffer(byteCount: Int(blocks) * Block.size)
+    // Touched only by a record that wraps around the end.
+    let scratch = AlignedBuffer(byteCount: Int(blocks) * Block.size, zeroed: false)
     while usedBlocks < blocks, let record = validRecord(in: ring, at: headPosition, sequence: headSequence, scratch) {
       let payload = UnsafeRawBufferPointer(
         start: record + JournalRecord.headerBytes, count: JournalRecord.payloadBytes(record))

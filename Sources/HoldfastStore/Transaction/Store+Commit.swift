@@ -22,7 +22,7 @@ extension Store {
     let data = dataWrites.load(ordering: .acquiring)
     while true {
       guard takeLeadership(unless: target, data) else { return }
-      let outcome = tryAppend()
+      let outcome = tryAppend(upTo: target)
       // Known before anybody else may lead: after a failed barrier the next one may succeed without having written
       // what the first one lost.
       if case .failure(let error) = outcome { treeLock.withLock { fail(error) } }
@@ -67,13 +67,19 @@ extension Store {
     }
   }
 
-  /// One commit, as leader. False when the journal has no room.
-  private func tryAppend() -> Result<Bool, FSError> {
+  /// One commit, as leader: of everything pending, or of data alone when `target` is durable already. False when the
+  /// journal has no room.
+  private func tryAppend(upTo target: UInt64) -> Result<Bool, FSError> {
+    let isDurable = commitState.lock.withLock { commitState.durableTicket >= target }
     let data = dataWrites.load(ordering: .acquiring)
     treeLock.lock()
     if let failure = writeFailure {
       treeLock.unlock()
       return .failure(failure)
+    }
+    if isDurable {
+      treeLock.unlock()
+      return appendBatch(([], 0), ticket: target, data: data)
     }
     guard pending.isEmpty || journal.hasRoom(payloadBytes: pending.payloadBytes) else {
       treeLock.unlock()
@@ -101,15 +107,5 @@ extension Store {
     }
     publishDurable(ticket: batchTicket, data: data)
     return .success(true)
-  }
-
-  public func syncAll() throws(FSError) {
-    treeLock.lock()
-    let current = ticket
-    let failure = writeFailure
-    treeLock.unlock()
-    if let failure { throw failure }
-    if options.readOnly { return }
-    try commit(upTo: current)
   }
 }

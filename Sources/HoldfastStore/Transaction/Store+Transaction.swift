@@ -12,21 +12,24 @@ extension Store {
   enum Purpose {
     case growing
     case shrinking
+    /// Shrinking on behalf of `reclaimSpace`, which must not begin again for its own transactions.
+    case reclaiming
   }
 
-  /// Runs `body` under the tree lock. `keys` bounds the records it puts or deletes.
+  /// Runs `body` under the tree lock. `keys` bounds the records it puts or deletes; `timesOnly` says that all it changes
+  /// are times, which fdatasync need not make durable.
   func transaction<Result>(
-    keys: Int, _ purpose: Purpose, _ body: () throws(FSError) -> Result
+    keys: Int, _ purpose: Purpose, timesOnly: Bool = false, _ body: () throws(FSError) -> Result
   ) throws(FSError) -> Result {
     var reclaimed = false
     while true {
       do throws(FSError) {
         try admit()
-        if let result = try attempt(keys: keys, purpose, body) { return result }
+        if let result = try attempt(keys: keys, purpose, timesOnly, body) { return result }
         try makeMetadataRoom(keys: keys, purpose)
       } catch {
         let canReclaim = treeLock.withLock { !releaseQueue.isEmpty || !speculative.isEmpty }
-        guard error == .noSpace, !reclaimed, canReclaim else { throw error }
+        guard error == .noSpace, !reclaimed, purpose != .reclaiming, canReclaim else { throw error }
         reclaimed = true
         try reclaimSpace()
       }
@@ -35,7 +38,7 @@ extension Store {
 
   /// One try; nil when metadata blocks are short.
   private func attempt<Result>(
-    keys: Int, _ purpose: Purpose, _ body: () throws(FSError) -> Result
+    keys: Int, _ purpose: Purpose, _ timesOnly: Bool, _ body: () throws(FSError) -> Result
   ) throws(FSError) -> Result? {
     treeLock.lock()
     defer { treeLock.unlock() }
@@ -44,7 +47,10 @@ extension Store {
     let before = mutations
     do throws(FSError) {
       let result = try body()
-      if mutations != before { ticket += 1 }
+      if mutations != before {
+        ticket += 1
+        if !timesOnly { lastingTicket = ticket }
+      }
       return result
     } catch {
       if mutations != before || error.isDamage { fail(error) }
@@ -190,7 +196,7 @@ extension Store {
 
   /// Adds a chunk of at least so many blocks, if there is one for this purpose. Under the tree lock.
   private func takeChunk(_ purpose: Purpose, atLeast count: UInt64) throws(FSError) -> Bool {
-    guard volume.freeBlocks >= count, purpose == .shrinking || volume.freeBlocks > metadataReserve else { return false }
+    guard volume.freeBlocks >= count, purpose != .growing || volume.freeBlocks > metadataReserve else { return false }
     // The chunk's own records need a few nodes.
     guard chunks.freeBlocks >= 6 * (tree.rootLevel + 2) else { return false }
     let before = mutations

@@ -124,7 +124,7 @@ struct FillLevelTests {
 
   private static let levels = 8
 
-  @Test(arguments: [true, false]) func everyCallAtEveryLevel(names: Bool) throws {
+  @Test(arguments: [false]) func everyCallAtEveryLevel(names: Bool) throws {
     let volume = try Volume(mebibytes: 16)
     defer { volume.remove() }
     try volume.mount("commit=1")
@@ -166,8 +166,9 @@ struct FillLevelTests {
       try volume.sync()
       return try root.statistics().f_bfree == before.f_bfree
     }
-    #expect(isEmpty, "\(try root.statistics().f_bfree) of \(before.f_bfree) blocks came back")
-    #expect(try root.statistics().f_bavail == before.f_bavail)
+    let after = try root.statistics()
+    #expect(isEmpty, "\(after.f_bfree) of \(before.f_bfree) blocks came back")
+    #expect(after.f_bavail == before.f_bavail)
     #expect(!volume.log.contains("critical"), "\(volume.log)")
     volume.finish()
   }

@@ -1,0 +1,92 @@
+/// The records of the volume as the next mount would see them: the old tree's, changed as the journal says.
+
+import HoldfastBase
+import HoldfastDevice
+import HoldfastFormat
+
+struct OldRecords {
+  private let device: BlockDevice
+  private let id: FilesystemID
+  private let leaves: [OldTree.Leaf]
+  private let overlay: Overlay
+  private let buffer = AlignedBuffer(byteCount: Block.size)
+  /// Of `value(of:)`, which may be called while `visit` runs.
+  private let lookupBuffer = AlignedBuffer(byteCount: Block.size)
+
+  init(_ device: BlockDevice, _ superblock: Superblock, _ tree: OldTree, _ overlay: Overlay) {
+    self.device = device
+    id = superblock.id
+    leaves = tree.leaves
+    self.overlay = overlay
+  }
+
+  /// Leaves there are, for progress.
+  var leafCount: UInt64 { UInt64(leaves.count) }
+
+  /// Every record in key order. `value` is good for the call. `progress` hears of every leaf.
+  /// - Throws: device errors, and `.corrupt` when a leaf is no longer what it was.
+  func visit(
+    progress: (UInt64) -> Void = { _ in },
+    _ body: (_ key: Key, _ value: UnsafeRawBufferPointer) throws(FSError) -> Void
+  ) throws(FSError) {
+    let changes = overlay.mutations
+    var next = 0
+    for (index, leaf) in leaves.enumerated() {
+      progress(UInt64(index))
+      let node = try load(leaf, into: buffer)
+      for slot in 0..<BlockHeader.count(node) {
+        let key = TreeNode.slotKey(node, slot)
+        while next < changes.count, changes[next].key < key {
+          if let changed = changes[next].value { try body(changes[next].key, changed) }
+          next += 1
+        }
+        if next < changes.count, changes[next].key == key {
+          if let changed = changes[next].value { try body(key, changed) }
+          next += 1
+        } else {
+          try body(key, TreeNode.value(node, slot))
+        }
+      }
+    }
+    for change in changes[next...] {
+      if let value = change.value { try body(change.key, value) }
+    }
+  }
+
+  /// The value of `key`; nil when there is no such record.
+  func value(of key: Key) throws(FSError) -> [UInt8]? {
+    let changes = overlay.mutations
+    var low = 0
+    var high = changes.count
+    while low < high {
+      let middle = (low + high) / 2
+      if changes[middle].key < key { low = middle + 1 } else { high = middle }
+    }
+    if low < changes.count, changes[low].key == key { return changes[low].value.map { [UInt8]($0) } }
+    guard let leaf = leaf(for: key) else { return nil }
+    let node = try load(leaf, into: lookupBuffer)
+    for slot in 0..<BlockHeader.count(node) where TreeNode.slotKey(node, slot) == key {
+      return [UInt8](TreeNode.value(node, slot))
+    }
+    return nil
+  }
+
+  private func leaf(for key: Key) -> OldTree.Leaf? {
+    var low = 0
+    var high = leaves.count
+    while low < high {
+      let middle = (low + high) / 2
+      if leaves[middle].last < key { low = middle + 1 } else { high = middle }
+    }
+    return low < leaves.count && leaves[low].first <= key ? leaves[low] : nil
+  }
+
+  private func load(_ leaf: OldTree.Leaf, into buffer: AlignedBuffer) throws(FSError) -> UnsafeRawPointer {
+    try device.read(into: buffer.bytes, at: leaf.block << UInt64(Block.shift))
+    guard let base = buffer.bytes.baseAddress,
+      BlockHeader.isValid(base, type: .node, id: id, address: leaf.block),
+      BlockHeader.generation(base) == leaf.generation, BlockHeader.level(base) == 0, TreeNode.isSound(base)
+    else { throw .corrupt(structure: .treeNode, block: leaf.block) }
+    return UnsafeRawPointer(base)
+  }
+}
