@@ -13,8 +13,9 @@ import HoldfastDevice
 import HoldfastFormat
 
 extension Store {
-  /// Writes a checkpoint of everything so far. With `closing`, marks the volume clean.
-  func checkpoint(closing: Bool = false) throws(FSError) {
+  /// Writes a checkpoint of everything so far. With `closing`, marks the volume clean; with `givingBack`, drops chunks
+  /// that are empty, which a checkpoint made to find room must not.
+  func checkpoint(closing: Bool = false, givingBack: Bool = false) throws(FSError) {
     checkpointLock.lock()
     defer { checkpointLock.unlock() }
     takeLeadership()
@@ -22,7 +23,7 @@ extension Store {
     // The failure is known before anybody else may lead: see `commit`.
     defer { if leading { giveUpLeadership() } }
     do throws(FSError) {
-      try writeCheckpoint(closing: closing, &leading)
+      try writeCheckpoint(closing: closing, givingBack: givingBack, &leading)
     } catch {
       // For want of blocks nothing has begun.
       if error != .noSpace { treeLock.withLock { fail(error) } }
@@ -31,7 +32,7 @@ extension Store {
     if !closing { try? releaseDurableQuarantine() }
   }
 
-  private func writeCheckpoint(closing: Bool, _ leading: inout Bool) throws(FSError) {
+  private func writeCheckpoint(closing: Bool, givingBack: Bool, _ leading: inout Bool) throws(FSError) {
     let data = dataWrites.load(ordering: .acquiring)
     treeLock.lock()
     if let failure = writeFailure {
@@ -49,7 +50,14 @@ extension Store {
     let inJournal = journal.hasRoom(payloadBytes: pending.payloadBytes)
     let batch = pending.take()
     let batchTicket = ticket
-    let spare = closing ? [] : try dropSpareChunks()
+    var spare: [BlockRange] = []
+    do throws(FSError) {
+      if givingBack { spare = try dropSpareChunks() }
+    } catch {
+      fail(error)
+      treeLock.unlock()
+      throw error
+    }
     let map = chunks.freeze(id: volume.id, generation: tree.generation)
     volume.generation = tree.generation
     volume.root = tree.root
@@ -66,6 +74,8 @@ extension Store {
     volume.journalPosition = (head.position + recordBlocks) % journal.capacityBlocks
     let superblock = volume
     treeLock.unlock()
+    // Counters that a damaged image led astray would make a volume that nobody can open.
+    guard superblock.isConsistent else { throw .corrupt(structure: .superblock, block: 0) }
 
     if inJournal {
       if case .failure(let error) = appendBatch(batch, ticket: batchTicket, data: data) { throw error }
@@ -87,7 +97,9 @@ extension Store {
   }
 
   /// Free blocks that stay in chunks however empty they are: a chunk given back today is not taken again tomorrow.
-  private var keptChunkBlocks: Int { max(Int(chunkBlocks) * 3 / 4, Int(chunks.totalBlocks) / 8) }
+  private var keptChunkBlocks: Int {
+    max(Int(chunkBlocks) * 3 / 4, Int(chunks.totalBlocks) / 8, metadataNeed(keys: Store.keysPerMake, .growing))
+  }
 
   /// Makes quarantine of chunks nobody needs. Under the tree lock, by the checkpoint that is about to be frozen, which
   /// alone carries these mutations: were they in the journal, replay would find nodes of its own where data is by then.
@@ -116,7 +128,9 @@ extension Store {
     try syncAll()
     if isReadOnly { return }
     try housekeep()
-    for round in 0..<Store.settlingRounds where try mayGiveBackChunks(isFirst: round == 0) { try checkpoint() }
+    for round in 0..<Store.settlingRounds where try mayGiveBackChunks(isFirst: round == 0) {
+      try checkpoint(givingBack: true)
+    }
     try syncAll()
     try releaseDurableQuarantine()
   }
@@ -137,7 +151,12 @@ extension Store {
       let used = Int(chunks.totalBlocks) - chunks.freeBlocks
       // Copied nodes stay until the checkpoint is durable.
       if used <= Store.rewrittenNodes, chunks.freeBlocks >= 2 * used + Int(Store.smallestChunkBlocks) {
-        try tree.rewrite()
+        do throws(FSError) {
+          try tree.rewrite()
+        } catch {
+          if error.isDamage { fail(error) }
+          throw error
+        }
       }
       return true
     }

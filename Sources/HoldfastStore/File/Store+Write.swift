@@ -105,7 +105,7 @@ extension Store {
   /// - Throws: `.noSpace`, before anything has changed.
   func checkMetadataRoom(toSplit number: InodeNumber, _ blocks: BlockRange) throws(FSError) {
     guard try reading({ () throws(FSError) in try hasUnwritten(number, blocks) }) else { return }
-    try transaction(keys: 2 * Store.removalStep * Store.keysPerExtentEdit, .growing) { () throws(FSError) in }
+    try transaction(keys: Store.removalStep * Store.keysPerExtentEdit, .growing) { () throws(FSError) in }
   }
 
   /// The gate's word for a write or allocation of `blocks` that ends at byte `end`.

@@ -124,7 +124,7 @@ struct FillLevelTests {
 
   private static let levels = 8
 
-  @Test(arguments: [false]) func everyCallAtEveryLevel(names: Bool) throws {
+  @Test(arguments: [true, false]) func everyCallAtEveryLevel(names: Bool) throws {
     let volume = try Volume(mebibytes: 16)
     defer { volume.remove() }
     try volume.mount("commit=1")
