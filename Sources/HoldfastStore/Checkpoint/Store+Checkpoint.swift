@@ -47,7 +47,7 @@ extension Store {
       treeLock.unlock()
       throw .noSpace
     }
-    let inJournal = journal.hasRoom(payloadBytes: pending.payloadBytes)
+    let inJournal = journal.hasRoom(payloadBytes: pending.payloadBytes) && Journal.mayHold(pending.payload)
     let batch = pending.take()
     let batchTicket = ticket
     var spare: [BlockRange] = []
@@ -83,7 +83,7 @@ extension Store {
       leading = false
     }
     try write(nodes, map)
-    try device.barrier()
+    try barrier()
     try writeSuperblocks(superblock)
 
     treeLock.withLock {
@@ -176,21 +176,29 @@ extension Store {
     // reported already; unmount tries again.
     var isWritten = true
     for address in Geometry.superblocks.reversed() {
-      do throws(FSError) { try write(superblock, at: address) } catch { isWritten = false }
+      do throws(FSError) {
+        try write(superblock, at: address)
+        // Not `barrier`, which the failure has ended.
+        try device.barrier()
+      } catch {
+        isWritten = false
+      }
     }
     if isWritten { treeLock.withLock { durableSuperblock = superblock } }
   }
 
   /// Both copies, one after the other: at every moment one of them is whole.
   func writeSuperblocks(_ superblock: Superblock) throws(FSError) {
-    for address in Geometry.superblocks { try write(superblock, at: address) }
+    for address in Geometry.superblocks {
+      try write(superblock, at: address)
+      try barrier()
+    }
   }
 
   private func write(_ superblock: Superblock, at address: BlockNumber) throws(FSError) {
     let buffer = AlignedBuffer(byteCount: Block.size)
     superblock.encode(to: buffer.bytes.baseAddress!, address: address)
     try device.write(UnsafeRawBufferPointer(buffer.bytes), at: address << UInt64(Block.shift))
-    try device.barrier()
   }
 
   /// Most adjacent nodes written by one device call: 1 MiB.

@@ -25,8 +25,6 @@ extension Store {
     self.init(
       device: device, options: options, volume: volume, tree: tree, chunks: chunks,
       journal: Journal(device: device, superblock: found.newest), seals: SealTable(options: options.seals))
-    // The older copy must name this checkpoint before anything of the one before is reused.
-    if !options.readOnly && !found.copiesAgree { try writeSuperblocks(found.newest) }
     // A clean volume's journal is empty by definition: nothing of it is read.
     let replayed =
       found.newest.state.contains(.clean)
@@ -34,7 +32,12 @@ extension Store {
     try loadUnfinishedBusiness()
     let sealRecords = try persistentSeals()
     if let inode = sealRecords.unreadable { try refuseChanges(becauseOfSealRecordOf: inode) }
-    if !isReadOnly { try checkpoint() }
+    if !isReadOnly {
+      // Nothing has been written so far. The older copy must name this checkpoint before anything of the one before is
+      // reused.
+      if !found.copiesAgree { try writeSuperblocks(found.newest) }
+      try checkpoint()
+    }
     // Not after damage that the checkpoint met when it freed quarantine: `errors=` has decided.
     if !isReadOnly {
       try finishTruncations()

@@ -3,9 +3,11 @@
 
 import Glibc
 import HoldfastBase
-import HoldfastStore
+import HoldfastFormat
 import Synchronization
 import Testing
+
+@testable import HoldfastStore
 
 @Suite("Store: syncs at the same time") struct ConcurrentSyncTests {
   private static let threads = 8
@@ -33,6 +35,64 @@ import Testing
       #expect(successes.load(ordering: .relaxed) == 0, "round \(round)")
       #expect(throws: FSError.self) { try volume.store.syncAll() }
     }
+  }
+
+  /// As Linux has it: writes are lost behind everybody's back, and one fdatasync(2), whoever calls it, is told, once. The
+  /// nodes of a checkpoint are lost and a sync hears of it: no superblock may name them.
+  @Test func aCheckpointWhoseLossAnotherHeardOfIsNone() throws {
+    for round in 0..<30 {
+      let volume = try Volume(mebibytes: 16)
+      let file = try volume.create("file")
+      try volume.store.syncAll()
+      let superblock = Array(volume.device.memory.bytes[..<Block.size])
+      let chunk = volume.store.superblock.dataStart << UInt64(Block.shift)
+      let loss = Loss()
+      volume.device.fault = { request in
+        switch request.operation {
+        case .write:
+          // The first node of the checkpoint: lost, and nobody knows yet.
+          if request.bytes.lowerBound >= chunk, request.bytes.upperBound <= chunk + 1 << 20 { loss.happens() }
+          return nil
+        case .barrier: return loss.isTold() ? EIO : nil
+        default: return nil
+        }
+      }
+      try volume.write(file, pattern(100, seed: UInt8(round)))
+      let synced = Atomic<Bool>(false)
+      runThreads(2) { index in
+        if index == 0 {
+          try? volume.store.checkpoint()
+        } else {
+          loss.waitUntilItHappened()
+          _ = try? volume.write(file, pattern(100), at: 10)
+          if (try? volume.store.sync(file, dataOnly: false)) != nil { synced.store(true, ordering: .relaxed) }
+        }
+      }
+      volume.device.fault = nil
+      #expect(!synced.load(ordering: .relaxed), "round \(round)")
+      let now = Array(volume.device.memory.bytes[..<Block.size])
+      #expect(now == superblock, "round \(round): a superblock names nodes that are lost")
+    }
+  }
+
+  /// Writes that were lost; one barrier is told.
+  private final class Loss: @unchecked Sendable {
+    private let lock = Lock()
+    private var hasHappened = false
+    private var wasTold = false
+
+    func happens() { lock.withLock { hasHappened = true } }
+
+    func isTold() -> Bool {
+      // The others get the time to come first.
+      if lock.withLock({ hasHappened && !wasTold }) { usleep(.random(in: 0...3000)) }
+      return lock.withLock {
+        defer { if hasHappened { wasTold = true } }
+        return hasHappened && !wasTold
+      }
+    }
+
+    func waitUntilItHappened() { while !lock.withLock({ hasHappened }) { usleep(50) } }
   }
 }
 
