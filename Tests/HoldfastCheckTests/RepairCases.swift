@@ -1,5 +1,6 @@
 import HoldfastBase
 import HoldfastFormat
+import HoldfastStore
 import Testing
 
 @testable import HoldfastCheck
@@ -34,6 +35,25 @@ import Testing
       #expect(notes(report).contains { $0.kind == "leavesSalvaged" } && report.before.isPartial)
       #expect(try VolumeDump(device) == reference)
     }
+  }
+
+  /// A node with nothing but space records is no loss: they are made anew.
+  @Test func lostSpaceRecordsAreHarmless() throws {
+    var image = Sample.image()
+    image.leafLimit = 1
+    var tried = 0
+    for leaf in image.build().leaves {
+      let device = RepairTests.pattern(image.build())
+      let key = TreeNode.slotKey(device.block(leaf), 0)
+      guard let space = key.space, [.free, .freeByLength, .quarantine].contains(space) else { continue }
+      tried += 1
+      device.flip(leaf, byte: 77)
+      let report = RepairTests.repair(device, .harmless)
+      #expect(report.outcome == .repaired && report.lossCount == 0, "\(key.told)")
+      RepairTests.expectSound(device, key.told)
+      #expect(try VolumeDump(device) == reference)
+    }
+    #expect(tried > 5)
   }
 
   /// Each leaf in turn: what it held is gone or made up, all the rest is as it was.
@@ -101,6 +121,17 @@ import Testing
     #expect(notes(report).contains(.blocksCloned(inode: Sample.withXattrs, fileBlock: 4, count: 4)))
     #expect(try Self.records(device)[.extent(Sample.empty, 0)] == wanted)
     #expect(try VolumeDump(device) == before)
+    // And it is sealed still.
+    var options = StoreOptions()
+    options.backgroundThread = false
+    let store = try Store(mounting: device, options: options)
+    var cut = AttributeChanges()
+    cut.size = 0
+    #expect(throws: FSError.self) {
+      _ = try store.setAttributes(cut, of: Sample.empty, handle: nil, by: Credentials(uid: 0, gid: 0, pid: 1))
+    }
+    try store.unmount()
+    RepairTests.expectSound(device, "sealed and mounted")
   }
 
   /// No blocks for a copy: a hole, named. None for a second tree: nothing is written.
