@@ -70,7 +70,27 @@ let package = Package(
     tests(
       "HoldfastCommandTests",
       ["HoldfastCommand", "HoldfastClient", "HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
-    tests("HoldfastFuseTests", ["HoldfastBase", "HoldfastFormat", "HoldfastFuse", "HoldfastSeal", "HoldfastStore"]),
+    tests(
+      "HoldfastFuseTests",
+      [
+        "CFuse3", "CHoldfast", "HoldfastBase", "HoldfastCheck", "HoldfastFormat", "HoldfastFuse", "HoldfastFuzz",
+        "HoldfastSeal", "HoldfastSimulation", "HoldfastStore", .product(name: "Logging", package: "swift-log"),
+      ]),
+    // Hostile and golden images: the library, and the fuzzer whose worker processes may die of an input.
+    .target(
+      name: "HoldfastFuzz",
+      dependencies: [
+        "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore", "HoldfastCheck",
+        "HoldfastSimulation",
+      ], path: "Tests/HoldfastFuzz", swiftSettings: strict),
+    .executableTarget(
+      name: "image-fuzzer", dependencies: ["HoldfastFuzz"], path: "Tests/ImageFuzzer", swiftSettings: strict),
+    tests(
+      "HoldfastFuzzTests",
+      [
+        "HoldfastFuzz", "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastStore", "HoldfastCheck",
+        "HoldfastSimulation",
+      ]),
     .systemLibrary(name: "CMountedSupport", path: "Tests/CMountedSupport"),
     .executableTarget(
       name: "mounted-test-agent", dependencies: ["CMountedSupport", "CHoldfast"], path: "Tests/MountedTestAgent",

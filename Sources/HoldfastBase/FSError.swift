@@ -18,7 +18,10 @@ public enum FSError: Error, Equatable, Sendable {
   case noData
   case noSuchOffset
   case sealed(Refusal)
+  /// Breakable requests are in the way and have been recalled, or a recall runs already.
   case recallInFlight
+  /// The same, for an operation that waits: it parks as this breaker (`SealTable.park`) and begins again.
+  case mustWait(breaker: UInt64)
   case stale
   case tooManyLinks
   case fileTooBig
@@ -107,7 +110,7 @@ extension FSError {
     case .noData: ENODATA
     case .noSuchOffset: ENXIO
     case .sealed: ETXTBSY
-    case .recallInFlight, .wouldBlock: EAGAIN
+    case .recallInFlight, .mustWait, .wouldBlock: EAGAIN
     case .stale: ESTALE
     case .tooManyLinks: EMLINK
     case .fileTooBig: EFBIG

@@ -125,7 +125,8 @@ extension MetadataChunks {
       guard seen.insert(block).inserted else { return abandon(chain, .chunkMapCycle(block: block), reader.log) }
       guard reader.read(into: buffer.bytes, from: block),
         BlockHeader.isValid(node, type: .chunkMap, id: superblock.id, address: block),
-        BlockHeader.generation(node) == superblock.generation, BlockHeader.count(node) <= ChunkMap.entriesPerBlock
+        BlockHeader.generation(node) == superblock.generation,
+        (1...ChunkMap.entriesPerBlock).contains(BlockHeader.count(node))
       else { return abandon(chain, .chunkMapInvalid(block: block), reader.log) }
       chain.append(block)
       for index in 0..<BlockHeader.count(node) {

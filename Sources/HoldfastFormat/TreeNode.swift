@@ -56,8 +56,8 @@ public enum TreeNode {
     return NodeReference(block: node.u64(at + 16), generation: node.u64(at + 24))
   }
 
-  /// True when every offset, length and the order of keys are sound: after this nothing read from the node
-  /// can leave it. Header and checksum are checked by `BlockHeader.isValid`.
+  /// True when every offset, length and the order of keys are sound and no two values share a byte: after this nothing
+  /// read from the node can leave it, and no value changes with another. Header and checksum are checked by `BlockHeader.isValid`.
   public static func isSound(_ node: UnsafeRawPointer) -> Bool {
     let count = BlockHeader.count(node)
     if BlockHeader.level(node) == 0 {
@@ -66,13 +66,14 @@ public enum TreeNode {
         heap >= headerBytes + count * slotBytes
       else { return false }
       var used = 0
+      var taken = ByteSet()
       for index in 0..<count {
         let at = headerBytes + index * slotBytes
         let offset = Int(node.u16(at + 16))
         let length = Int(node.u16(at + 18))
-        guard length <= maximumValueBytes, offset + length <= Block.size, length == 0 || offset >= heap else {
-          return false
-        }
+        guard length <= maximumValueBytes, offset + length <= Block.size, length == 0 || offset >= heap,
+          taken.insert(offset..<offset + length)
+        else { return false }
         if index > 0, !(slotKey(node, index - 1) < slotKey(node, index)) { return false }
         used += length
       }
@@ -80,6 +81,25 @@ public enum TreeNode {
     }
     guard count >= 1, count <= maximumEntries, BlockHeader.level(node) <= UInt16(maximumLevel) else { return false }
     for index in 1..<max(count, 1) where !(entryKey(node, index - 1) < entryKey(node, index)) { return false }
+    return true
+  }
+}
+
+/// Bytes of a block, one bit each.
+private struct ByteSet {
+  private var words = InlineArray<64, UInt64>(repeating: 0)
+
+  /// Adds a range; false when any byte of it is there already.
+  mutating func insert(_ range: Range<Int>) -> Bool {
+    var at = range.lowerBound
+    while at < range.upperBound {
+      let bit = at & 63
+      let count = min(64 - bit, range.upperBound - at)
+      let mask = (UInt64.max >> UInt64(64 - count)) << UInt64(bit)
+      if words[at >> 6] & mask != 0 { return false }
+      words[at >> 6] |= mask
+      at += count
+    }
     return true
   }
 }

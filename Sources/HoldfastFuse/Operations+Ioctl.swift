@@ -72,7 +72,7 @@ extension MountSession {
   }
 
   /// nil for a command that is not ours to know.
-  private func answer(_ command: UInt32, _ call: ControlCall) throws(FSError) -> ControlAnswer? {
+  func answer(_ command: UInt32, _ call: ControlCall) throws(FSError) -> ControlAnswer? {
     switch command {
     case holdfast_ioc_seal: try sealByHandle(call)
     case holdfast_ioc_unseal: try unsealByHandle(call)

@@ -1,4 +1,4 @@
-/// Deadlines of requests with a ttl, nearest first. Part of SealTable's state.
+/// Deadlines of requests, of ttls or of recalls, nearest first. Part of SealTable's state.
 ///
 /// Entries of requests that ended early stay until their time or until they outnumber the live ones
 /// (`compact`), so ending a request need not search here.
@@ -17,9 +17,33 @@ struct DeadlineHeap {
   var first: Entry? { entries.first }
   var count: Int { entries.count }
 
+  /// Fewer entries than this are not worth compacting.
+  private static let smallCount = 64
+
+  /// Adds an entry; true when it is now the nearest. With far more entries than the `liveCount` there can be, those
+  /// `isLive` denies are dropped first.
+  mutating func insert(_ entry: Entry, liveCount: Int, isLive: (Entry) -> Bool) -> Bool {
+    if count > Self.smallCount, count > 2 * liveCount { compact(keeping: isLive) }
+    let isNearest = first.map { entry.deadline < $0.deadline } ?? true
+    insert(entry)
+    return isNearest
+  }
+
   mutating func insert(_ entry: Entry) {
     entries.append(entry)
     siftUp(entries.count - 1)
+  }
+
+  /// Takes out the entries due at `now` and returns the slots of those `isLive` confirms. What is left first is live.
+  mutating func takeDue(_ now: Int64, isLive: (Entry) -> Bool) -> [Int] {
+    var due: [Int] = []
+    while let entry = first {
+      let stands = isLive(entry)
+      if stands, entry.deadline > now { break }
+      removeFirst()
+      if stands { due.append(entry.slot) }
+    }
+    return due
   }
 
   mutating func removeFirst() {

@@ -97,11 +97,14 @@ public struct Actor: Equatable, Sendable {
   public var handle: UInt64?
   /// The daemon's own work (row 16): a refusal then means skip, and nobody is recalled.
   public var background: Bool
+  /// Parks while holders are recalled; else it is told to try again (O_NONBLOCK, writeback).
+  public var waits: Bool
 
-  public init(credentials: Credentials, handle: UInt64?, background: Bool = false) {
+  public init(credentials: Credentials, handle: UInt64?, background: Bool = false, waits: Bool = false) {
     self.credentials = credentials
     self.handle = handle
     self.background = background
+    self.waits = waits
   }
 
   public static let daemon = Actor(credentials: .daemon, handle: nil, background: true)

@@ -22,7 +22,8 @@ extension SealTable {
   /// is one dictionary look-up; else logarithmic in the inode's pins and linear in the breakable requests it meets.
   /// - Precondition: the caller holds the inode's map lock exclusively until it is done with the permit.
   /// - Throws: `.sealed` with one of those in the way; it is counted and remembered, and for a background actor
-  ///   it means skip. `.recallInFlight` when a holder must be recalled first.
+  ///   it means skip. `.mustWait`, for an actor that waits, or `.recallInFlight` when holders have been asked to let
+  ///   go first.
   public func authorize(_ change: MapChange, inode: InodeNumber, by actor: Actor) throws(FSError) -> MapChangePermit {
     if standingCount.load(ordering: .acquiring) == 0 { return MapChangePermit(inode: inode, change: change) }
     try withState { (state: inout State) throws(FSError) in
@@ -34,8 +35,11 @@ extension SealTable {
           RefusalRecord(
             refusal: refusal, change: change, actor: actor, refusedAt: Clocks.monotonicNanoseconds()))
         throw .sealed(refusal)
-      case .mustRecall: throw .recallInFlight
-      case .endsOwn(let slots): _ = state.index.remove(all: slots)
+      case .mustRecall(let slots):
+        state.recall(slots)
+        guard actor.waits else { throw .recallInFlight }
+        throw .mustWait(breaker: state.recalls.addBreaker(of: inode, awaiting: slots))
+      case .endsOwn(let slots): _ = state.end(slots)
       }
     }
     return MapChangePermit(inode: inode, change: change)
@@ -68,7 +72,8 @@ extension SealTable.State {
   enum Outcome: Equatable {
     case clear
     case refused(RequestIndex.Slot)
-    case mustRecall
+    /// These holders are asked to let go.
+    case mustRecall([RequestIndex.Slot])
     /// The change may go on, and these requests of the actor's own end (row 26).
     case endsOwn([RequestIndex.Slot])
   }
@@ -77,19 +82,19 @@ extension SealTable.State {
   /// nobody.
   fileprivate func judge(_ change: MapChange, inode: InodeNumber, by actor: Actor) -> Outcome {
     var refused: RequestIndex.Slot?
-    var mustRecall = false
+    var others: [RequestIndex.Slot] = []
     var own: [RequestIndex.Slot] = []
     index.visit(inode, within: change.reach) { slot in
       switch ConflictRule.judge(change, against: index.claim(slot), by: actor) {
       case .none: break
       case .refuse: refused = slot
-      case .recall: mustRecall = true
+      case .recall: others.append(slot)
       case .endOwn: own.append(slot)
       }
       return refused == nil
     }
     if let refused { return .refused(refused) }
-    return mustRecall ? .mustRecall : own.isEmpty ? .clear : .endsOwn(own)
+    return !others.isEmpty ? .mustRecall(others) : own.isEmpty ? .clear : .endsOwn(own)
   }
 
   fileprivate func refusal(by slot: RequestIndex.Slot) -> FSError.Refusal {

@@ -1,9 +1,10 @@
-/// Ends requests in time: those bound to a process when it exits (row 27), those with a ttl when it runs out.
+/// Ends requests in time: those bound to a process when it exits (row 27), those with a ttl when it runs out, recalled
+/// ones when their holders did not let go.
 /// Owns one thread, one epoll set, an eventfd that wakes it, and one pidfd per watched process however many
 /// requests it holds. The thread starts with the first need and ends with `stop()`.
 ///
 /// Lock: `lock` guards the entries and is held for epoll_ctl(2), close(2) and the like at most. The table's lock is
-/// below it; the calls that run the table's callbacks (`releaseExpired`) are made without it. The running thread
+/// below it; the calls that run the table's callbacks (`releaseExpired`, `fenceOverdue`) are made without it. The running thread
 /// keeps the watcher alive: whoever made it calls `stop()`.
 ///
 /// A process may die between being watched and its request being inserted. `whileWatching` therefore holds its
@@ -211,7 +212,8 @@ public final class ProcessWatcher: @unchecked Sendable {
   private func run() {
     var events = [epoll_event](repeating: epoll_event(), count: 64)
     while lock.withLock({ phase == .running }) {
-      let timeout = Self.milliseconds(until: table.releaseExpired())
+      let deadlines = [table.releaseExpired(), table.fenceOverdue()]
+      let timeout = Self.milliseconds(until: deadlines.compactMap { $0 }.min())
       let count = epoll_wait(epoll, &events, Int32(events.count), timeout)
       guard count > 0 else { continue }
       for event in events[..<Int(count)] { handle(event.data.u64) }

@@ -18,6 +18,8 @@ struct RequestIndex {
     var request: SealRequest
     /// Of the file's map when granted.
     var generation: UInt64
+    /// When it is fenced, on the monotonic clock; nil while nobody has asked for it back.
+    var fencedAt: Int64?
   }
 
   /// What a user holds.
@@ -71,6 +73,11 @@ struct RequestIndex {
   func slots(ofProcess pid: Int32) -> [Slot] { inOrder(processes[pid]) }
   func allSlots() -> [Slot] { standing.indices.filter { standing[$0] != nil } }
   func count(of inode: InodeNumber) -> Int { inodes[inode]?.all.count ?? 0 }
+
+  /// When the first of a handle's recalled requests is fenced; nil when none is recalled.
+  func fencedAt(ofHandle handle: UInt64) -> Int64? {
+    handles[handle]?.slots.lazy.compactMap { self.standing[$0]!.fencedAt }.min()
+  }
 
   private func inOrder(_ set: SlotSet?) -> [Slot] {
     guard let set else { return [] }
@@ -146,6 +153,9 @@ struct RequestIndex {
     users[request.uid]!.pinnedBytes &+= request.pinnedBytes
     return slot
   }
+
+  /// Its holder is asked to let go until `deadline`.
+  mutating func recall(_ slot: Slot, until deadline: Int64) { standing[slot]!.fencedAt = deadline }
 
   @discardableResult
   mutating func remove(_ slot: Slot) -> Standing {

@@ -12,6 +12,8 @@ public struct RequestInfo: Equatable, Sendable {
   public var ageMilliseconds: Int64
   /// Until it ends by itself; nil without a ttl.
   public var ttlMilliseconds: Int64?
+  /// Until it is fenced; nil while nobody asks for it back.
+  public var recallMilliseconds: Int64?
 
   init(_ standing: RequestIndex.Standing, now: Int64) {
     id = standing.id
@@ -20,6 +22,7 @@ public struct RequestInfo: Equatable, Sendable {
     generation = standing.generation
     ageMilliseconds = max(0, now - standing.request.takenAt) / 1_000_000
     ttlMilliseconds = standing.request.deadline.map { max(0, $0 - now) / 1_000_000 }
+    recallMilliseconds = standing.fencedAt.map { max(0, $0 - now) / 1_000_000 }
   }
 }
 
@@ -48,8 +51,8 @@ extension SealTable {
   /// Processes that requests are bound to.
   var processCount: Int { withState { $0.index.processCount } }
 
-  /// Whether any request may have a ttl.
-  var hasDeadlines: Bool { withState { $0.deadlines.first != nil } }
+  /// Whether any request may have a deadline.
+  var hasDeadlines: Bool { withState { $0.deadlines.first != nil || $0.fences.first != nil } }
 
   public func request(_ identity: RequestIdentity, inode: InodeNumber) -> RequestInfo? {
     let now = Clocks.monotonicNanoseconds()

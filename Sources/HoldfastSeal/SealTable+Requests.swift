@@ -45,11 +45,11 @@ extension SealTable {
       try state.check(request, inode: inode, createOnly: createOnly)
       var replaced: RequestInfo?
       if let slot = state.index.slot(request.identity, inode) {
-        replaced = RequestInfo(state.index.remove(slot), now: Clocks.monotonicNanoseconds())
+        replaced = RequestInfo(state.end([slot])[0], now: Clocks.monotonicNanoseconds())
       }
       let slot = state.index.add(request, inode: inode, generation: generation)
       let id = state.index[slot].id
-      if state.schedule(slot: slot, id: id, deadline: request.deadline) { notify = state.onEarlierDeadline }
+      if state.schedule(slot, id, endsAt: request.deadline) { notify = state.onEarlierDeadline }
       return SealGrant(
         id: id, sealCount: state.index.count(of: inode), generation: generation, replaced: replaced)
     }
@@ -61,9 +61,9 @@ extension SealTable {
   /// - Precondition: nobody can see the file yet; the request was decoded from a record.
   public func restore(_ request: SealRequest, inode: InodeNumber, generation: UInt64) {
     let notify = withState { state -> (@Sendable () -> Void)? in
-      if let slot = state.index.slot(request.identity, inode) { state.index.remove(slot) }
+      if let slot = state.index.slot(request.identity, inode) { _ = state.end([slot]) }
       let slot = state.index.add(request, inode: inode, generation: generation)
-      let isNearest = state.schedule(slot: slot, id: state.index[slot].id, deadline: request.deadline)
+      let isNearest = state.schedule(slot, state.index[slot].id, endsAt: request.deadline)
       return isNearest ? state.onEarlierDeadline : nil
     }
     notify?()
@@ -87,7 +87,7 @@ extension SealTable {
     return try withState { (state: inout State) throws(FSError) -> RequestInfo in
       if let slot = state.index.slot(identity, inode) {
         if case .named(let uid, _) = identity, uid != caller.uid { throw .notPermitted }
-        return RequestInfo(state.index.remove(slot), now: now)
+        return RequestInfo(state.end([slot])[0], now: now)
       }
       if case .handle(let handle, _) = identity, state.staleHandles.contains(handle) { throw .stale }
       let isSomebodyElses = state.index.slots(of: inode).contains {
@@ -105,7 +105,7 @@ extension SealTable.State {
     if case .handle(let handle) = request.lifetime, staleHandles.contains(handle) { throw .stale }
     let isWholeAndHard = request.kind == .hard && request.scope == .wholeFile
     guard isWholeAndHard || acceptsPinsAndBreakables else { throw .unsupported }
-    if recalls.contains(inode) { throw .recallInFlight }
+    if recalls.isBusy(inode) { throw .recallInFlight }
     let replaced = index.slot(request.identity, inode).map { index[$0].request }
     if createOnly, replaced != nil { throw .exists }
     try checkQuota(request, replacing: replaced)
@@ -125,15 +125,12 @@ extension SealTable.State {
     }
   }
 
-  /// Notes a deadline; true when it is now the nearest.
-  fileprivate mutating func schedule(slot: RequestIndex.Slot, id: UInt64, deadline: Int64?) -> Bool {
+  /// Notes the end of a ttl; true when it is now the nearest.
+  fileprivate mutating func schedule(_ slot: RequestIndex.Slot, _ id: UInt64, endsAt deadline: Int64?) -> Bool {
     guard let deadline else { return false }
-    if deadlines.count > 64, deadlines.count > 2 * index.count {
-      let index = self.index
-      deadlines.compact { index.standing(at: $0.slot, id: $0.id) != nil }
+    let index = self.index
+    return deadlines.insert(DeadlineHeap.Entry(deadline: deadline, slot: slot, id: id), liveCount: index.count) {
+      index.standing(at: $0.slot, id: $0.id) != nil
     }
-    let isNearest = deadlines.first.map { deadline < $0.deadline } ?? true
-    deadlines.insert(DeadlineHeap.Entry(deadline: deadline, slot: slot, id: id))
-    return isNearest
   }
 }

@@ -29,22 +29,19 @@ extension SealTable {
   public func handleClosed(_ handle: UInt64) {
     withState { state in
       state.staleHandles.remove(handle)
-      _ = state.index.remove(all: state.index.slots(ofHandle: handle))
+      _ = state.end(state.index.slots(ofHandle: handle))
     }
   }
 
   /// Row 27: every request bound to this process goes.
   public func processDied(_ pid: Int32) {
-    withState { state in _ = state.index.remove(all: state.index.slots(ofProcess: pid)) }
+    withState { state in _ = state.end(state.index.slots(ofProcess: pid)) }
   }
 
   /// Every request of an inode that is no more.
   public func inodeEvicted(_ inode: InodeNumber) {
     if standingCount.load(ordering: .acquiring) == 0 { return }
-    withState { state in
-      state.recalls.remove(inode)
-      _ = state.index.remove(all: state.index.slots(of: inode))
-    }
+    withState { state in _ = state.end(state.index.slots(of: inode)) }
   }
 
   /// Row 28, for administrators (the caller has checked). Handles that lose a request become stale. The caller
@@ -55,10 +52,7 @@ extension SealTable {
     let (revoked, callback) = withState { state in
       let candidates = selection.inode.map { state.index.slots(of: $0) } ?? state.index.allSlots()
       let slots = candidates.filter { selection.includes(state.index[$0]) }
-      for slot in slots {
-        if case .handle(let handle) = state.index[slot].request.lifetime { state.staleHandles.insert(handle) }
-      }
-      return (state.index.remove(all: slots).map { RequestInfo($0, now: now) }, state.onWithdrawal)
+      return (state.takeAway(slots).map { RequestInfo($0, now: now) }, state.onWithdrawal)
     }
     Self.announce(revoked, to: callback)
     return revoked
@@ -73,14 +67,7 @@ extension SealTable {
   @discardableResult
   public func releaseExpired(now: Int64 = Clocks.monotonicNanoseconds()) -> Int64? {
     let (expired, next, onWithdrawal, onExpiry) = withState { state in
-      var slots: [RequestIndex.Slot] = []
-      while let entry = state.deadlines.first {
-        let isLive = state.index.standing(at: entry.slot, id: entry.id) != nil
-        if isLive, entry.deadline > now { break }
-        state.deadlines.removeFirst()
-        if isLive { slots.append(entry.slot) }
-      }
-      let expired = state.index.remove(all: slots).map { RequestInfo($0, now: now) }
+      let expired = state.end(state.takeExpired(now)).map { RequestInfo($0, now: now) }
       return (expired, state.deadlines.first?.deadline, state.onWithdrawal, state.onExpiry)
     }
     if !expired.isEmpty {
@@ -90,8 +77,19 @@ extension SealTable {
     return next
   }
 
-  private static func announce(_ withdrawn: [RequestInfo], to callback: (@Sendable (InodeNumber) -> Void)?) {
+  /// Passes withdrawn requests' inodes on, each once.
+  static func announce(_ withdrawn: [RequestInfo], to callback: (@Sendable (InodeNumber) -> Void)?) {
     guard let callback else { return }
     for inode in Set(withdrawn.map(\.inode)).sorted() { callback(inode) }
+  }
+}
+
+extension SealTable.State {
+  /// Ends requests against their holders' will: their handles are stale from now on.
+  mutating func takeAway(_ slots: [RequestIndex.Slot]) -> [RequestIndex.Standing] {
+    for slot in slots {
+      if case .handle(let handle) = index[slot].request.lifetime { staleHandles.insert(handle) }
+    }
+    return end(slots)
   }
 }

@@ -3,6 +3,7 @@
 /// - `MapChangeGate.swift`: may this map change happen (the choke point, rule 1)
 /// - `SealTable+Requests.swift`: taking, replacing, releasing, rights
 /// - `SealTable+Withdrawal.swift`: close, exit, ttl, eviction, revoke
+/// - `SealTable+Recall.swift`: asking for breakable requests back, parking, fencing
 /// - `SealTable+Queries.swift`: counts, listings, refusals
 ///
 /// Lock: `lock`, a leaf. It is held for memory operations only: nothing is called out to, waited for, read or
@@ -22,17 +23,32 @@ public final class SealTable: @unchecked Sendable {
   struct State {
     var options: SealOptions
     var index = RequestIndex()
+    /// Ends of requests with a ttl.
     var deadlines = DeadlineHeap()
+    /// Ends of recalls.
+    var fences = DeadlineHeap()
+    var recalls = Recalls()
     var refusals = RefusalLog()
     /// Open handles that lost a request to a revoke (row 28).
     var staleHandles: Set<UInt64> = []
-    /// Inodes with a recall in flight (row 21).
-    var recalls: Set<InodeNumber> = []
+    /// What is to be called when the lock is released: breakers that were woken, holders that are asked to let go.
+    var calls: [@Sendable () -> Void] = []
     /// Pins and breakable requests need recall and fencing; until those exist they are refused at insertion.
     var acceptsPinsAndBreakables = false
     var onWithdrawal: (@Sendable (InodeNumber) -> Void)?
     var onExpiry: (@Sendable ([RequestInfo]) -> Void)?
+    var onRecall: (@Sendable ([RequestInfo]) -> Void)?
+    var onFence: (@Sendable ([RequestInfo]) -> Void)?
     var onEarlierDeadline: (@Sendable () -> Void)?
+
+    /// The one way for requests to go: who waited for them is woken. Returns them in the order given.
+    mutating func end(_ slots: [RequestIndex.Slot]) -> [RequestIndex.Standing] {
+      slots.map { slot in
+        let ended = index.remove(slot)
+        if ended.fencedAt != nil { calls += recalls.end(slot, of: ended.inode) }
+        return ended
+      }
+    }
   }
 
   private let lock = Lock()
@@ -49,7 +65,10 @@ public final class SealTable: @unchecked Sendable {
     lock.lock()
     defer {
       standingCount.store(state.index.count, ordering: .releasing)
+      let calls = state.calls
+      state.calls = []
       lock.unlock()
+      for call in calls { call() }
     }
     return try body(&state)
   }
@@ -72,7 +91,21 @@ public final class SealTable: @unchecked Sendable {
     set { withState { $0.onExpiry = newValue } }
   }
 
-  /// Called, with no lock held, when the nearest ttl deadline became nearer. ProcessWatcher's.
+  /// Called with requests whose holders are asked to let go; the caller of the operation that asked may hold an inode's
+  /// lock, so this only passes the word on.
+  public var onRecall: (@Sendable ([RequestInfo]) -> Void)? {
+    get { withState { $0.onRecall } }
+    set { withState { $0.onRecall = newValue } }
+  }
+
+  /// Called, with no lock held, with requests that were taken away because their holders did not let go in time. The
+  /// generation has moved on (`onWithdrawal`).
+  public var onFence: (@Sendable ([RequestInfo]) -> Void)? {
+    get { withState { $0.onFence } }
+    set { withState { $0.onFence = newValue } }
+  }
+
+  /// Called, with no lock held, when the nearest deadline, of a ttl or a recall, became nearer. ProcessWatcher's.
   var onEarlierDeadline: (@Sendable () -> Void)? {
     get { withState { $0.onEarlierDeadline } }
     set { withState { $0.onEarlierDeadline = newValue } }

@@ -86,6 +86,16 @@ import Testing
     #expect(!isSound(`internal`([.minimum], level: 13)) && isSound(`internal`([.minimum], level: 12)))
   }
 
+  /// Two values of one length in one place: every sum is right.
+  @Test func valuesThatShareBytes() {
+    var node = leaf([(Key(high: 1, low: 1), [1, 2, 3, 4]), (Key(high: 1, low: 2), [5, 6, 7, 8])])
+    #expect(isSound(node))
+    for offset in [UInt16(4092), 4091, 4090, 4089] {
+      node.withUnsafeMutableBytes { $0.baseAddress!.put(offset, 100) }
+      #expect(!isSound(node), "\(offset)")
+    }
+  }
+
   @Test func whatIsNotSound() {
     let good = leaf([(Key(high: 1, low: 1), [1, 2, 3]), (Key(high: 1, low: 2), [4, 5])])
     #expect(isSound(good))

@@ -69,13 +69,16 @@ import Testing
     let breakable = SealKind.breakable(graceSeconds: 30)
     try table.take(request("b", kind: breakable), on: file)
     let fill = MapChange.fill(BlockRange(start: 0, count: 1))
-    #expect(thrown { () throws(FSError) in try table.ask(fill, inode: file, by: byAlice()) } == .recallInFlight)
     #expect(table.conflict(fill, inode: file, by: byAlice()) == nil)
-    #expect(table.refusals.total == 0)
     try table.take(request("pin", scope: .range(byteOffset: 0, byteCount: 1)), on: file)
     #expect(table.conflict(fill, inode: file, by: byAlice())?.requestName == "pin")
+    #expect(
+      thrown { () throws(FSError) in try table.ask(fill, inode: file, by: byAlice()) }
+        == .sealed(FSError.Refusal(inode: file, requestName: "pin", uid: alice.uid, pid: alice.pid)))
+    #expect(table.requests(of: file).allSatisfy { $0.recallMilliseconds == nil })
     let elsewhere = MapChange.fill(BlockRange(start: 1, count: 1))
     #expect(thrown { () throws(FSError) in try table.ask(elsewhere, inode: file, by: byAlice()) } == .recallInFlight)
+    #expect(table.requests(of: file).map { $0.recallMilliseconds == nil } == [false, true])
   }
 
   /// Row 26, column "breakable": the operation proceeds and ends its own lease, but only if it does proceed.

@@ -93,15 +93,6 @@ import Testing
     #expect(!table.hasRequests(file))
   }
 
-  /// Row 21.
-  @Test func noRequestDuringARecall() throws {
-    table.withState { _ = $0.recalls.insert(file) }
-    #expect(thrown { () throws(FSError) in try table.take(request(), on: file) } == .recallInFlight)
-    try table.take(request(), on: file + 1)
-    table.inodeEvicted(file)
-    try table.take(request(), on: file)
-  }
-
   /// Rows 24 and 25.
   @Test func release() throws {
     func releasing(_ identity: RequestIdentity, by caller: Credentials) -> FSError? {

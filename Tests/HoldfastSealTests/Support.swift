@@ -63,7 +63,12 @@ extension SealTable {
     _ = try authorize(change, inode: inode, by: actor)
   }
 
-  func checkInvariants() { withState { $0.index.checkInvariants() } }
+  func checkInvariants() {
+    withState { state in
+      state.index.checkInvariants()
+      state.recalls.checkInvariants { state.index[$0].fencedAt != nil }
+    }
+  }
 }
 
 /// The error `body` throws, nil for none.

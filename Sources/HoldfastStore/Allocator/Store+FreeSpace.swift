@@ -50,16 +50,17 @@ extension Store {
     guard let run = found, run.count >= Store.smallestChunkBlocks else { return false }
     let usable = run.count / Store.smallestChunkBlocks * Store.smallestChunkBlocks
     let chunk = BlockRange(start: run.start, count: min(usable, chunkBlocks))
+    try checkRecorded(run)
     // The chunk is usable before its records are in the tree: they may need its nodes.
     chunks.add(chunk)
-    try take(chunk, from: run)
+    try carve(chunk, from: run)
     try putLength(.chunk(chunk.start), chunk.count)
     return true
   }
 
   /// Returns blocks to free space, merged with their neighbours.
   func addFree(_ range: BlockRange) throws(FSError) {
-    var merged = range
+    var merged = try checked(range)
     if let before = try freeRecord(tree.last(upTo: .free(range.end - 1))), before.end >= range.start {
       // Free twice: only a damaged image has that.
       guard before.end == range.start else { throw .corrupt(structure: .freeRecord, block: before.start) }
@@ -91,10 +92,11 @@ extension Store {
     return try checked(BlockRange(start: key.low, count: key.object))
   }
 
-  /// Throws unless the run lies in the volume's shared space; after this its `end` cannot overflow.
+  /// Throws unless the run lies in the volume's shared space and holds no metadata; after this its `end` cannot
+  /// overflow.
   private func checked(_ run: BlockRange) throws(FSError) -> BlockRange {
     guard run.count > 0, run.start >= volume.dataStart, run.start < volume.totalBlocks,
-      run.count <= volume.totalBlocks - run.start
+      run.count <= volume.totalBlocks - run.start, !chunks.overlaps(run)
     else { throw .corrupt(structure: .freeRecord, block: run.start) }
     return run
   }
@@ -108,10 +110,19 @@ extension Store {
   }
 
   private func take(_ range: BlockRange, from run: BlockRange) throws(FSError) {
-    // An index entry without its record, or outside the volume, must not hand out blocks.
-    guard range.start >= run.start, range.end <= run.end, range.count > 0,
-      let stored = try freeRecord(tree.last(upTo: .free(run.start))), stored == run
-    else { throw .corrupt(structure: .freeRecord, block: run.start) }
+    try checkRecorded(run)
+    try carve(range, from: run)
+  }
+
+  /// Throws unless the run is a free extent: an index entry without its record must not hand out blocks.
+  private func checkRecorded(_ run: BlockRange) throws(FSError) {
+    guard let stored = try freeRecord(tree.last(upTo: .free(run.start))), stored == run else {
+      throw .corrupt(structure: .freeRecord, block: run.start)
+    }
+  }
+
+  /// Takes `range` out of the free extent `run` that holds it.
+  private func carve(_ range: BlockRange, from run: BlockRange) throws(FSError) {
     try removeFree(run)
     if range.start > run.start { try putFree(BlockRange(from: run.start, to: range.start)) }
     if range.end < run.end { try putFree(BlockRange(from: range.end, to: run.end)) }

@@ -61,7 +61,7 @@ extension Store {
       // This runs between other operations' admission and their transaction: never let it starve them of nodes.
       guard
         chunks.freeBlocks > Store.releaseStep * Store.keysPerAllocation * (tree.rootLevel + 2) / 2 + 32
-          + Store.replaySlack(level: tree.rootLevel)
+          + Tree.nodesPerChange(level: tree.rootLevel)
       else {
         treeLock.unlock()
         return

@@ -5,12 +5,40 @@
 /// stays whole on disk, and a checkpoint being written is untouched by later changes: `freeze` merely begins a new
 /// generation. Blocks of replaced nodes go back through `MetadataChunks`, after the checkpoint that replaces them.
 ///
+/// Every node met lies within the keys its parents leave it (`KeyBounds`), so that what is found ascends and a split
+/// goes where the key belongs, whatever an image says.
+///
 /// Pointers returned are good until the next call.
 
 import Glibc
 import HoldfastBase
 import HoldfastDevice
 import HoldfastFormat
+
+/// The keys a node may hold: `lower` and above, below `upper`.
+struct KeyBounds {
+  var lower: Key
+  var upper: Key
+
+  /// The root's. The greatest key of all is of no space there is.
+  static let all = KeyBounds(lower: .minimum, upper: .maximum)
+
+  /// Those of child `index` of an internal node that has these.
+  func ofChild(_ node: UnsafeRawPointer, _ index: Int) -> KeyBounds {
+    KeyBounds(
+      lower: index == 0 ? lower : TreeNode.entryKey(node, index),
+      upper: index + 1 < BlockHeader.count(node) ? TreeNode.entryKey(node, index + 1) : upper)
+  }
+
+  /// Whether a sound node's keys lie within.
+  func hold(_ node: UnsafeRawPointer) -> Bool {
+    let count = BlockHeader.count(node)
+    guard count > 0 else { return true }
+    return BlockHeader.level(node) == 0
+      ? lower <= TreeNode.slotKey(node, 0) && TreeNode.slotKey(node, count - 1) < upper
+      : lower <= TreeNode.entryKey(node, 0) && TreeNode.entryKey(node, count - 1) < upper
+  }
+}
 
 final class Tree {
   private let device: BlockDevice
@@ -25,12 +53,17 @@ final class Tree {
   private var dirty: [Int] = []
   private(set) var dirtyCount = 0
 
-  /// The path of the running update: frame and index by level.
+  /// The path of the running operation: frame, the node's keys and the index of the child taken, by level.
   private struct Step {
     var frame: Int
+    var bounds: KeyBounds
     var index: Int
   }
-  private var path = [Step](repeating: Step(frame: 0, index: 0), count: Int(TreeNode.maximumLevel) + 1)
+  private var path = [Step](
+    repeating: Step(frame: 0, bounds: .all, index: 0), count: Int(TreeNode.maximumLevel) + 1)
+
+  /// Most nodes one change makes: on every level a copy and a split, a second split of the leaf, a new root.
+  static func nodesPerChange(level: Int) -> Int { 2 * (level + 3) }
 
   /// A leaf below this many used bytes looks for a neighbour to merge with.
   private static let mergeBelow = (Block.size - TreeNode.headerBytes) / 4
@@ -102,23 +135,28 @@ final class Tree {
   }
 
   private func leaf(for key: Key) throws(FSError) -> UnsafeRawPointer {
-    var node = bytes(try load(root, level: rootLevel))
+    var bounds = KeyBounds.all
+    var node = bytes(try load(root, level: rootLevel, bounds))
     var level = rootLevel
     while level > 0 {
       level -= 1
-      node = bytes(try load(TreeNode.child(node, InternalNode.childIndex(node, key)), level: level))
+      let index = InternalNode.childIndex(node, key)
+      bounds = bounds.ofChild(node, index)
+      node = bytes(try load(TreeNode.child(node, index), level: level, bounds))
     }
     return UnsafeRawPointer(node)
   }
 
   private func leafRemembering(_ key: Key) throws(FSError) -> UnsafeRawPointer {
-    var frame = try load(root, level: rootLevel)
+    var bounds = KeyBounds.all
+    var frame = try load(root, level: rootLevel, bounds)
     var level = rootLevel
     while level > 0 {
       let index = InternalNode.childIndex(bytes(frame), key)
-      path[level] = Step(frame: frame, index: index)
+      path[level] = Step(frame: frame, bounds: bounds, index: index)
       level -= 1
-      frame = try load(TreeNode.child(bytes(frame), index), level: level)
+      bounds = bounds.ofChild(bytes(frame), index)
+      frame = try load(TreeNode.child(bytes(frame), index), level: level, bounds)
     }
     return UnsafeRawPointer(bytes(frame))
   }
@@ -135,13 +173,15 @@ final class Tree {
     path[level].index += forward ? 1 : -1
     var node = bytes(path[level].frame)
     var index = path[level].index
+    var bounds = path[level].bounds
     while true {
       level -= 1
-      let frame = try load(TreeNode.child(node, index), level: level)
+      bounds = bounds.ofChild(node, index)
+      let frame = try load(TreeNode.child(node, index), level: level, bounds)
       node = bytes(frame)
       if level == 0 { return UnsafeRawPointer(node) }
       index = forward ? 0 : BlockHeader.count(node) - 1
-      path[level] = Step(frame: frame, index: index)
+      path[level] = Step(frame: frame, bounds: bounds, index: index)
     }
   }
 
@@ -152,6 +192,7 @@ final class Tree {
   func put(_ key: Key, _ value: UnsafeRawBufferPointer) throws(FSError) -> Bool {
     precondition(value.count <= TreeNode.maximumValueBytes)
     cache.beginOperation()
+    try checkRoom()
     try descendForUpdate(key)
     var node = bytes(path[0].frame)
     var (index, found) = LeafNode.search(node, key)
@@ -178,6 +219,7 @@ final class Tree {
   func delete(_ key: Key) throws(FSError) -> Bool {
     cache.beginOperation()
     guard LeafNode.search(try leaf(for: key), key).found else { return false }
+    try checkRoom()
     try descendForUpdate(key)
     let node = bytes(path[0].frame)
     LeafNode.remove(node, LeafNode.search(node, key).index)
@@ -187,14 +229,21 @@ final class Tree {
       root = TreeNode.child(bytes(old), 0)
       discard(old)
       rootLevel -= 1
-      if rootLevel > 0 { path[rootLevel].frame = try load(root, level: rootLevel) }
+      if rootLevel > 0 { path[rootLevel].frame = try load(root, level: rootLevel, .all) }
     }
     return true
   }
 
+  /// Transactions see to room for all they do. An image that has more of something than any volume comes to have
+  /// (pieces of an attribute, say) gets an error here, before anything of the change is made.
+  private func checkRoom() throws(FSError) {
+    guard chunks.freeBlocks >= Tree.nodesPerChange(level: rootLevel) else { throw .noSpace }
+  }
+
   /// Fills `path` for `key`, every node on it of this generation.
   private func descendForUpdate(_ key: Key) throws(FSError) {
-    var frame = try load(root, level: rootLevel)
+    var bounds = KeyBounds.all
+    var frame = try load(root, level: rootLevel, bounds)
     if root.generation != generation {
       frame = copy(frame)
       root = reference(frame)
@@ -203,16 +252,17 @@ final class Tree {
     while level > 0 {
       let node = bytes(frame)
       let index = InternalNode.childIndex(node, key)
-      path[level] = Step(frame: frame, index: index)
+      path[level] = Step(frame: frame, bounds: bounds, index: index)
       level -= 1
       let child = TreeNode.child(node, index)
-      frame = try load(child, level: level)
+      bounds = bounds.ofChild(node, index)
+      frame = try load(child, level: level, bounds)
       if child.generation != generation {
         frame = copy(frame)
         InternalNode.setChild(node, index, reference(frame))
       }
     }
-    path[0] = Step(frame: frame, index: 0)
+    path[0] = Step(frame: frame, bounds: bounds, index: 0)
   }
 
   /// Splits the leaf of `path` so that a key at slot `position` finds room, now or after another split.
@@ -237,7 +287,7 @@ final class Tree {
       InternalNode.insert(bytes(newRoot), 1, key, reference(child))
       root = reference(newRoot)
       rootLevel = level
-      path[level] = Step(frame: newRoot, index: 0)
+      path[level] = Step(frame: newRoot, bounds: .all, index: 0)
       return
     }
     let parent = path[level].frame
@@ -275,9 +325,12 @@ final class Tree {
     guard siblings > 1, isSmall(bytes(frame), level) else { return }
     // Merge with the right neighbour, or into the left one.
     let leftIndex = index + 1 < siblings ? index : index - 1
-    let right = try load(TreeNode.child(parent, leftIndex + 1), level: level)
-    guard fits(bytes(try load(TreeNode.child(parent, leftIndex), level: level)), bytes(right), level) else { return }
-    let left = try loadForUpdate(parent, leftIndex, level: level)
+    let bounds = path[level + 1].bounds
+    let right = try load(TreeNode.child(parent, leftIndex + 1), level: level, bounds.ofChild(parent, leftIndex + 1))
+    let leftBounds = bounds.ofChild(parent, leftIndex)
+    guard fits(bytes(try load(TreeNode.child(parent, leftIndex), level: level, leftBounds)), bytes(right), level)
+    else { return }
+    let left = try loadForUpdate(parent, leftIndex, level: level, leftBounds)
     if level == 0 {
       LeafNode.compact(bytes(left))
       for slot in 0..<BlockHeader.count(bytes(right)) {
@@ -310,10 +363,10 @@ final class Tree {
   }
 
   private func loadForUpdate(
-    _ parent: UnsafeMutableRawPointer, _ index: Int, level: Int
+    _ parent: UnsafeMutableRawPointer, _ index: Int, level: Int, _ bounds: KeyBounds
   ) throws(FSError) -> Int {
     let child = TreeNode.child(parent, index)
-    let frame = try load(child, level: level)
+    let frame = try load(child, level: level, bounds)
     guard child.generation != generation else { return frame }
     let copied = copy(frame)
     InternalNode.setChild(parent, index, reference(copied))
@@ -328,15 +381,19 @@ final class Tree {
     NodeReference(block: cache.frames[frame].block, generation: BlockHeader.generation(bytes(frame)))
   }
 
-  /// The frame of a node, read and checked when it is not in memory.
-  private func load(_ reference: NodeReference, level: Int) throws(FSError) -> Int {
+  /// The frame of a node, read and checked when it is not in memory. Its keys are looked at each time: a damaged image
+  /// may name one node in two places.
+  private func load(_ reference: NodeReference, level: Int, _ bounds: KeyBounds) throws(FSError) -> Int {
     if let frame = cache.find(reference.block) {
       guard BlockHeader.generation(bytes(frame)) == reference.generation,
-        Int(BlockHeader.level(bytes(frame))) == level
+        Int(BlockHeader.level(bytes(frame))) == level, bounds.hold(bytes(frame))
       else { throw .corrupt(structure: .treeNode, block: reference.block) }
       return frame
     }
-    guard chunks.isUsed(reference.block) else { throw .corrupt(structure: .treeNode, block: reference.block) }
+    // Of this generation only memory has nodes: one on the disk would pass for copied already.
+    guard chunks.isUsed(reference.block), reference.generation < generation else {
+      throw .corrupt(structure: .treeNode, block: reference.block)
+    }
     let frame = cache.insert(reference.block, state: .clean)
     do throws(FSError) {
       let buffer = UnsafeMutableRawBufferPointer(start: bytes(frame), count: Block.size)
@@ -344,7 +401,7 @@ final class Tree {
       let node = UnsafeRawPointer(bytes(frame))
       guard BlockHeader.isValid(node, type: .node, id: id, address: reference.block),
         BlockHeader.generation(node) == reference.generation, Int(BlockHeader.level(node)) == level,
-        TreeNode.isSound(node), level == 0 || BlockHeader.count(node) > 0
+        TreeNode.isSound(node), level == 0 || BlockHeader.count(node) > 0, bounds.hold(node)
       else { throw .corrupt(structure: .treeNode, block: reference.block) }
     } catch {
       cache.remove(frame)

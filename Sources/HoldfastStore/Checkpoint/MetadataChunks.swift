@@ -161,7 +161,8 @@ final class MetadataChunks {
   /// - Throws: `.corrupt(.chunkMap…)` for entries outside `volume` or overlapping.
   func load(_ bytes: UnsafeRawPointer, at block: BlockNumber, volume: BlockRange) throws(FSError) -> BlockNumber {
     let count = BlockHeader.count(bytes)
-    guard count <= ChunkMap.entriesPerBlock else { throw .corrupt(structure: .chunkMap, block: block) }
+    // A block without entries could be its own successor for ever.
+    guard count > 0, count <= ChunkMap.entriesPerBlock else { throw .corrupt(structure: .chunkMap, block: block) }
     for slot in 0..<count {
       let (range, bitmap) = ChunkMap.entry(bytes, slot)
       guard range.count > 0, range.count <= UInt64(ChunkMap.bitmapBytes * 8), range.start >= volume.start,

@@ -64,6 +64,8 @@ extension Store {
     volume.journalPosition = (head.position + recordBlocks) % journal.capacityBlocks
     let superblock = volume
     treeLock.unlock()
+    // Counters that a damaged image led astray would make a volume that nobody can open.
+    guard superblock.isConsistent else { throw .corrupt(structure: .superblock, block: 0) }
 
     if inJournal {
       if case .failure(let error) = appendBatch(batch, ticket: batchTicket, data: data) { throw error }

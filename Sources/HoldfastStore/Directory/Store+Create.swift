@@ -119,6 +119,7 @@ extension Store {
     let (record, target) = try reading { () throws(FSError) in
       let record = try self.inode(inode)
       guard record.fileType == .symlink else { throw .invalid(.argument) }
+      guard record.size <= UInt64(Limits.symlinkBytes) else { throw .corrupt(structure: .inodeRecord, block: inode) }
       var target: [UInt8] = []
       var piece: UInt64 = 0
       while UInt64(target.count) < record.size {
@@ -128,6 +129,7 @@ extension Store {
         target.append(contentsOf: bytes)
         piece += 1
       }
+      guard UInt64(target.count) == record.size else { throw .corrupt(structure: .symlinkRecord, block: inode) }
       return (record, target)
     }
     try noteAccess(inode, record)

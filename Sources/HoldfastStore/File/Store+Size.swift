@@ -97,6 +97,7 @@ extension Store {
         guard let bytes = try tree.lookup(.orphan(number)), let record = OrphanRecord(decoding: bytes),
           record.kind == .truncating
         else { return nil }
+        guard try tree.lookup(.inode(number)) != nil else { throw .corrupt(structure: .orphanRecord, block: number) }
         return record.firstBlock
       }
       guard let first else { continue }

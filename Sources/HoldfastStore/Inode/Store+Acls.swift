@@ -119,7 +119,10 @@ extension Store {
     guard let bytes = try kind.withName({ (name) throws(FSError) in try storedXattr(name, of: number) }) else {
       return nil
     }
-    guard let acl = bytes.withUnsafeBytes({ Acl($0) }) else { throw .corrupt(structure: .xattrRecord, block: number) }
+    // As long as `setAcl` takes them: a transaction that inherits or changes one has room for no more.
+    guard bytes.count <= Block.size, let acl = bytes.withUnsafeBytes({ Acl($0) }) else {
+      throw .corrupt(structure: .xattrRecord, block: number)
+    }
     return acl
   }
 

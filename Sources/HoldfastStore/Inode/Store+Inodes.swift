@@ -7,7 +7,8 @@ import HoldfastSeal
 extension Store {
   /// The record of `inode`; `.stale` when there is none. Under the tree lock.
   func inode(_ number: InodeNumber) throws(FSError) -> InodeRecord {
-    guard let bytes = try tree.lookup(.inode(number)) else { throw .stale }
+    // A larger number would be a key of another space.
+    guard number <= Key.maximumObject, let bytes = try tree.lookup(.inode(number)) else { throw .stale }
     guard let record = InodeRecord(decoding: bytes) else { throw .corrupt(structure: .inodeRecord, block: number) }
     return record
   }

@@ -154,6 +154,8 @@ extension Store {
       }
       names.append(contentsOf: record.name)
       names.append(0)
+      // `checkListRoom` lets no more come to be.
+      guard names.count <= Limits.xattrListBytes else { throw .corrupt(structure: .xattrRecord, block: number) }
       // Past the pieces.
       key = Key(high: found.high, low: found.low | (1 << NameHash.xattrPieceBits - 1)).successor
     }

@@ -17,6 +17,10 @@ final class Journal: @unchecked Sendable {
   private var headPosition: UInt64
   private var usedBlocks: UInt64 = 0
 
+  /// Bytes checksummed by the search for records behind the end, in lengths of the ring: more only a hostile ring of
+  /// overlapping headers wants, and its mount would take hours.
+  private static let scanLaps = 16
+
   init(device: BlockDevice, superblock: Superblock) {
     self.device = device
     id = superblock.id
@@ -82,7 +86,10 @@ final class Journal: @unchecked Sendable {
         start: record + JournalRecord.headerBytes, count: JournalRecord.payloadBytes(record))
       let recordBlocks = JournalRecord.blocks(payloadBytes: payload.count)
       guard usedBlocks + recordBlocks <= blocks else { break }
-      guard try JournalRecord.forEachMutation(payload, { (_, _) throws(FSError) in }) else {
+      var mutations = 0
+      guard try JournalRecord.forEachMutation(payload, { (_, _) throws(FSError) in mutations += 1 }),
+        mutations == BlockHeader.count(record)
+      else {
         throw .corrupt(structure: .journalRecord, block: start + headPosition)
       }
       _ = try JournalRecord.forEachMutation(payload, apply)
@@ -91,11 +98,12 @@ final class Journal: @unchecked Sendable {
       usedBlocks += recordBlocks
       records += 1
     }
+    var budget = Journal.scanLaps * ring.bytes.count
     for position in 0..<blocks {
       let sequence = (ring.bytes.baseAddress! + Int(position) * Block.size).u64Header
-      if let sequence, sequence > headSequence,
-        validRecord(in: ring, at: position, sequence: sequence, scratch) != nil
-      {
+      guard let sequence, sequence > headSequence else { continue }
+      budget -= JournalRecord.payloadBytes(ring.bytes.baseAddress! + Int(position) * Block.size)
+      if budget < 0 || validRecord(in: ring, at: position, sequence: sequence, scratch) != nil {
         throw .corrupt(structure: .journalSequence, block: start + headPosition)
       }
     }

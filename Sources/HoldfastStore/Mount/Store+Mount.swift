@@ -34,8 +34,9 @@ extension Store {
     try loadUnfinishedBusiness()
     let sealRecords = try persistentSeals()
     if let inode = sealRecords.unreadable { try refuseChanges(becauseOfSealRecordOf: inode) }
+    if !isReadOnly { try checkpoint() }
+    // Not after damage that the checkpoint met when it freed quarantine: `errors=` has decided.
     if !isReadOnly {
-      try checkpoint()
       try finishTruncations()
       if replayed > 0 { try releaseDurableQuarantine() }
       for inode in treeLock.withLock({ unlinked.sorted() }) { reclaimQueue.append(inode) }
@@ -142,7 +143,7 @@ extension Store {
       }
     }
     // What was written with these very blocks at hand fits in them again, unless the image lies.
-    guard chunks.freeBlocks > Store.replaySlack(level: tree.rootLevel) + chunks.mapBlockCount else {
+    guard chunks.freeBlocks > Tree.nodesPerChange(level: tree.rootLevel) + chunks.mapBlockCount else {
       throw .corrupt(structure: .journalRecord, block: volume.journalStart)
     }
     try apply(key, value)
@@ -161,7 +162,8 @@ extension Store {
     key = Key.quarantine(0)
     while let (found, bytes) = try tree.first(from: key), found.space == .quarantine {
       guard let record = QuarantineRecord(decoding: bytes), found.object >= volume.dataStart,
-        found.object < volume.totalBlocks, record.count <= volume.totalBlocks - found.object
+        found.object < volume.totalBlocks, record.count <= volume.totalBlocks - found.object,
+        !chunks.overlaps(BlockRange(start: found.object, count: record.count))
       else {
         throw .corrupt(structure: .freeRecord, block: found.object)
       }

@@ -105,28 +105,25 @@ extension Store {
   func apply(_ key: Key, _ value: UnsafeRawBufferPointer?) throws(FSError) {
     switch key.space {
     case .free:
-      volume.freeBlocks = volume.freeBlocks &- (try storedLength(key)) &+ (value.flatMap(LengthRecord.decode) ?? 0)
+      let count = { (bytes: UnsafeRawBufferPointer) in LengthRecord.decode(bytes) ?? 0 }
+      volume.freeBlocks = try volume.freeBlocks &- (tree.lookup(key).map(count) ?? 0) &+ (value.map(count) ?? 0)
     case .quarantine:
+      let count = { (bytes: UnsafeRawBufferPointer) in QuarantineRecord(decoding: bytes)?.count ?? 0 }
       volume.quarantinedBlocks =
-        volume.quarantinedBlocks &- (try storedLength(key))
-        &+ (value.flatMap { QuarantineRecord(decoding: $0)?.count } ?? 0)
+        try volume.quarantinedBlocks &- (tree.lookup(key).map(count) ?? 0) &+ (value.map(count) ?? 0)
     default: break
     }
     if let value {
       let isNew = try tree.put(key, value)
       if isNew, key.space == .file, key.type == .inode {
         volume.inodeCount += 1
-        volume.nextInode = max(volume.nextInode, key.object + 1)
+        // The last number of all is never given out; only a damaged journal brings an inode of it.
+        volume.nextInode = max(volume.nextInode, min(key.object + 1, Key.maximumObject))
       }
     } else {
       let existed = try tree.delete(key)
       if existed, key.space == .file, key.type == .inode { volume.inodeCount &-= 1 }
     }
-  }
-
-  private func storedLength(_ key: Key) throws(FSError) -> UInt64 {
-    guard let bytes = try tree.lookup(key), bytes.count >= 8 else { return 0 }
-    return bytes.baseAddress!.u64(0)
   }
 
   // MARK: Admission
@@ -160,13 +157,10 @@ extension Store {
   /// Blocks of metadata below which a growing transaction asks for more: room to delete, commit and checkpoint.
   private static let deletionRoom = 96
 
-  /// Metadata blocks replay insists on before each mutation.
-  static func replaySlack(level: Int) -> Int { 2 * (level + 3) }
-
   private func metadataNeed(keys: Int, _ purpose: Purpose) -> Int {
     // Each key may copy its path up to the root and split its leaf; a checkpoint's chunk map needs blocks as well, and
     // replay wants a few more than it uses (see `replay`).
-    keys * (tree.rootLevel + 2) / 2 + keys + 8 + chunks.mapBlockCount + Store.replaySlack(level: tree.rootLevel)
+    keys * (tree.rootLevel + 2) / 2 + keys + 8 + chunks.mapBlockCount + Tree.nodesPerChange(level: tree.rootLevel)
       + (purpose == .growing ? Store.deletionRoom : 0)
   }
 
@@ -192,7 +186,7 @@ extension Store {
           return
         }
       } catch {
-        if mutations != before { fail(error) }
+        if mutations != before || error.isDamage { fail(error) }
         treeLock.unlock()
         throw error
       }
