@@ -69,11 +69,17 @@ struct Stress: ParsableCommand {
   @Option(help: "With --device-sim: operations between power cuts, on average; 0 for none.")
   var crashEvery = 2000
 
+  @Flag(help: "With --device-sim: now and then metadata on the device is damaged; that must be met, never served.")
+  var faults = false
+
   @Option(help: "With --device-sim: operations between remounts, on average; 0 for none.")
   var remountEvery = 5000
 
   @Option(help: "With --device-sim: bytes of the image.")
   var imageBytes: UInt64 = 128 << 20
+
+  @Option(help: "With --device-sim: bytes taken from the start, so that the image fills up.")
+  var ballastBytes = 0
 
   @Option(help: "Command for /bin/sh that unmounts and mounts the directory's filesystem; run between rounds.")
   var remountCommand: String?
@@ -92,7 +98,9 @@ struct Stress: ParsableCommand {
     if crashPoints { try validateCrashPoints() }
     guard (1...32).contains(jobs) else { throw ValidationError("--jobs must lie between 1 and 32.") }
     guard !deviceSim || jobs == 1 else { throw ValidationError("--device-sim has one job.") }
-    guard ops ?? 1 > 0, samples >= 0, crashEvery >= 0, remountEvery >= 0, shrinkSeconds >= 0, rounds > 0 else {
+    guard ops ?? 1 > 0, samples >= 0, ballastBytes >= 0, crashEvery >= 0, remountEvery >= 0, shrinkSeconds >= 0,
+      rounds > 0
+    else {
       throw ValidationError("Numbers must not be negative, and --ops and --rounds not zero.")
     }
     guard killCommand == nil || remountCommand != nil else {
@@ -126,6 +134,7 @@ struct Stress: ParsableCommand {
     print("seed \(options.seed)")
     fflush(nil)
     let outcome: StressOutcome
+    let begin = Self.cpuSeconds()
     if let replay {
       let log = try Self.readLog(replay)
       outcome =
@@ -137,6 +146,11 @@ struct Stress: ParsableCommand {
     }
     if isatty(2) == 1 { Self.tell("\r\u{1B}[K") }
     print(outcome.summary)
+    if deviceSim {
+      let seconds = Self.cpuSeconds() - begin
+      print("\(outcome.counts.total) operations in \(Int(seconds * 1000)) ms of one core, ", terminator: "")
+      print("\(Int(Double(outcome.counts.total) / max(seconds, 0.001))) per second")
+    }
     if outcome.failure != nil { throw ExitCode(1) }
   }
 
@@ -158,6 +172,16 @@ struct Stress: ParsableCommand {
     }
     print("no mismatch")
   }
+
+  /// Processor time of this process so far.
+  private static func cpuSeconds() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+  }
+
+  /// Operations between two stretches of damage, on average.
+  private static let faultEvery = 3000
 
   /// A clear line instead of a failure at operation 0.
   private static func check(_ directory: String, needsSeals: Bool) throws(CommandError) {
@@ -194,8 +218,11 @@ struct Stress: ParsableCommand {
     options.jobs = jobs
     options.maximumFileBytes = maximumFileBytes
     options.imageBytes = imageBytes
+    options.ballastBytes = ballastBytes
     options.crashEvery = crashEvery
     options.remountEvery = remountEvery
+    options.faultEvery = faults ? Self.faultEvery : 0
+    if deviceSim { options.tracePath = "holdfast-stress-\(options.seed).trace" }
     options.logPath = log
     options.shrinkSeconds = shrinkSeconds
     options.remountCommand = remountCommand

@@ -5,7 +5,7 @@ import HoldfastStore
 import Testing
 
 /// Damage that the engine meets at run time and must see through: a typed error, a volume that stops, nobody's blocks
-/// overwritten. Each of these was let through once.
+/// overwritten. Most of these were let through once.
 @Suite struct HostileStructures {
   private static let caller = Credentials(uid: 0, gid: 0, pid: 1)
 

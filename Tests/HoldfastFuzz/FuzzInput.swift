@@ -56,7 +56,7 @@ public struct FuzzInput {
     var random = SeededRandom(seed: seed, part: 0)
     base = random.pick(bases)
     base.memory.reset()
-    var mutator = Mutator(base.memory, base.structure, seed: random.next())
+    var mutator = Mutator(base.memory, base.structure, bystander: base.bystander.blocks, seed: random.next())
     mutator.run()
     self.seed = random.next()
     byteCount = mutator.byteCount
@@ -75,9 +75,11 @@ public struct FuzzInput {
     outcome.mutations = ["image \(base.name)"]
   }
 
-  static func options(readOnly: Bool) -> StoreOptions {
+  /// Half of the seeds shut down on damage.
+  static func options(readOnly: Bool, seed: UInt64 = 0) -> StoreOptions {
     var options = StoreOptions()
     options.readOnly = readOnly
+    options.onError = seed & 1 == 0 ? .remountReadOnly : .shutdown
     options.backgroundThread = false
     options.cacheBytes = 1 << 20
     return options
@@ -140,7 +142,7 @@ public struct FuzzInput {
 
   mutating func open(_ device: FuzzDevice, readOnly: Bool, _ when: String, _ report: CheckReport) -> Store? {
     do throws(FSError) {
-      let store = try Store(mounting: device, options: Self.options(readOnly: readOnly))
+      let store = try Store(mounting: device, options: Self.options(readOnly: readOnly, seed: seed))
       event("\(when): mounted")
       return store
     } catch {

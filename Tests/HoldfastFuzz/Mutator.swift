@@ -19,20 +19,23 @@ struct Mutator {
   /// Numbers of the volume that lie on edges.
   private let landmarks: [UInt64]
 
-  init(_ memory: ImageMemory, _ structure: ImageStructure, seed: UInt64) {
+  /// `bystander`: blocks that damage is to aim at.
+  init(_ memory: ImageMemory, _ structure: ImageStructure, bystander: BlockRange, seed: UInt64) {
     self.memory = memory
     self.structure = structure
     random = SeededRandom(seed: seed)
     byteCount = memory.blocks << UInt64(Block.shift)
     let superblock = structure.superblock
-    landmarks =
-      [
-        superblock.totalBlocks, superblock.dataStart, superblock.journalStart, superblock.journalBlocks,
-        superblock.generation, superblock.nextInode, superblock.root.block, superblock.chunkMap,
-        superblock.freeBlocks, superblock.journalSequence, RootDirectory.inode, Key.maximumObject, Key.maximumOffset,
-        Limits.fileBytes, 1 << 51, UInt64(Limits.xattrValueBytes), UInt64(Limits.symlinkBytes), UInt64(Limits.links),
-      ] + structure.chunks.flatMap { [$0.start, $0.start + $0.count] } + structure.leaves.prefix(4)
-      + structure.internals.prefix(4)
+    var landmarks: [UInt64] = [
+      superblock.totalBlocks, superblock.dataStart, superblock.journalStart, superblock.journalBlocks,
+      superblock.generation, superblock.nextInode, superblock.root.block, superblock.chunkMap,
+      superblock.freeBlocks, superblock.journalSequence, RootDirectory.inode, Key.maximumObject, Key.maximumOffset,
+      Limits.fileBytes, 1 << 51, UInt64(Limits.xattrValueBytes), UInt64(Limits.symlinkBytes), UInt64(Limits.links),
+      bystander.start, bystander.start, bystander.start + 1, bystander.end,
+    ]
+    for chunk in structure.chunks { landmarks += [chunk.start, chunk.start + chunk.count] }
+    landmarks += structure.leaves.prefix(4) + structure.internals.prefix(4)
+    self.landmarks = landmarks
   }
 
   /// One to ten mutations.

@@ -41,6 +41,62 @@ import Testing
   }
 }
 
+/// Devices that damage metadata, volumes that are full, runs that do not come back.
+@Suite struct DeviceFaultStressTests {
+  @Test(arguments: [31, 32, 33] as [UInt64])
+  func damagedMetadataIsMetAndNeverServed(_ seed: UInt64) {
+    var options = DeviceStressTests.options(seed, operations: 5000)
+    options.imageBytes = 24 << 20
+    options.crashEvery = 200
+    options.faultEvery = 80
+    options.cacheBytes = 1 << 20
+    let outcome = runDeviceStress(options)
+    #expect(outcome.failure == nil, "\(outcome.summary)\n\(outcome.failingLog?.text ?? "")")
+    let counts = outcome.counts
+    #expect(
+      counts.mediaFaults > 30 && counts.mediaFaultsMet > 10 && counts.mediaFaultsMet < counts.mediaFaults, "\(counts)")
+  }
+
+  @Test(arguments: [41, 42] as [UInt64])
+  func aFullVolumeRefusesAndGoesOn(_ seed: UInt64) {
+    var options = DeviceStressTests.options(seed, operations: 5000)
+    options.imageBytes = 16 << 20
+    options.ballastBytes = 7_000_000
+    options.crashEvery = 300
+    options.faultEvery = 500
+    let outcome = runDeviceStress(options)
+    #expect(outcome.failure == nil, "\(outcome.summary)\n\(outcome.failingLog?.text ?? "")")
+    #expect(outcome.counts.refusals["ENOSPC"] ?? 0 > 20, "\(outcome.counts)")
+  }
+
+  @Test func theSurveyKnowsWhereMetadataIs() throws {
+    let base = try CrashBase()
+    let survey = try #require(MetadataSurvey(base.device))
+    #expect(survey.used.count >= 2)
+    for block in survey.used {
+      #expect(survey.chunks.contains { $0.contains(block) }, "block \(block)")
+      let isMetadata = base.device.peek(at: block << 12, count: 4096) {
+        $0.loadUnaligned(as: UInt32.self) != 0 && $0[4] == 0x48
+      }
+      #expect(isMetadata, "block \(block)")
+    }
+  }
+
+  @Test func whatWasDoneIsOnDiskBefore() throws {
+    let path = "/tmp/holdfast-trace-\(UInt64.random(in: 0 ... .max))"
+    var options = StressOptions()
+    options.seed = 77
+    let trace = try #require(TraceFile(path: path, options: options))
+    defer { trace.remove() }
+    let operations: [HoldfastSimulation.Operation] = [.create(Place(0, 1), handle: 0, mode: 384), .syncAll, .remount]
+    for operation in operations { trace.note(operation) }
+    let log = try OperationLog(path: path)
+    #expect(log.seed == 77 && log.operations == operations)
+    trace.remove()
+    #expect(throws: OperationLog.Malformed.self) { try OperationLog(path: path) }
+  }
+}
+
 /// The power goes before every single write and barrier of a short run, once each.
 @Suite struct EveryCrashPointTests {
   static let script: [HoldfastSimulation.Operation] = [

@@ -22,6 +22,7 @@ import Testing
     .endProcess(process: 1), .sealTimed(handle: 1, name: 2, SealSpec(.asIs)),
     .holderExit(Place(1, 2), SealSpec(.asIs), killed: true), .housekeep, .remount,
     .crash(events: 12, seed: 34), .deviceError(kind: 2, after: 5, seed: 6),
+    .mediaFault(kind: 3, choice: 7, length: 40),
   ]
 
   @Test(arguments: samples) func aLineReadsBack(_ operation: HoldfastSimulation.Operation) {

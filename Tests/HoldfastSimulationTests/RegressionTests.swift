@@ -26,6 +26,16 @@ import Testing
       sync h1 0
       """
     ),
+    (
+      "an overwrite that failed on the device took the set-user-id bit; the model wanted its bytes with that",
+      """
+      create 0/1 h1 2541
+      write h1 0 5859 1
+      sync h1 0
+      device-error 1 0 1
+      write h1 0 5859 3
+      """
+    ),
   ]
 
   @Test(arguments: logs) func staysFixed(_ story: String, _ text: String) throws {

@@ -123,6 +123,66 @@ import Testing
     #expect(survivors < 50 && survivors > 0)
   }
 
+  @Test func aFailedBarrierMayLose() throws {
+    let device = SimulatedDevice(byteCount: 1 << 20)
+    try Self.write(device, 1, 512, at: 0)
+    try device.barrier()
+    try Self.write(device, 2, 512, at: 0)
+    device.injectFaults {
+      $0.barriers = .nth(0)
+      $0.failedBarriersLose = true
+    }
+    #expect(throws: FSError.self) { try device.barrier() }
+    #expect(try Self.read(device, 1, at: 0) == [1])
+    try device.barrier()
+    device.crash(seed: 3)
+    #expect(try Self.read(device, 1, at: 0) == [1])
+  }
+
+  @Test func metadataWritesGoAstray() throws {
+    func write(_ type: UInt8, at block: UInt64, blocks: Int = 1, on device: SimulatedDevice) throws {
+      var bytes = [UInt8](repeating: type, count: 4096 * blocks)
+      bytes.replaceSubrange(4..<10, with: [0x48, 0x46, 0x53, 0x54, type, 0])
+      try bytes.withUnsafeBytes { try device.write($0, at: block * 4096) }
+    }
+    let device = SimulatedDevice(byteCount: 1 << 20)
+    device.injectFaults { $0.metadataWrite = MetadataWriteFault(types: [2, 3], after: 1) }
+    try Self.write(device, 9, 4096, at: 0)
+    try write(4, at: 1, on: device)
+    try write(2, at: 2, on: device)
+    try write(3, at: 3, on: device)
+    try write(2, at: 4, on: device)
+    #expect(try [0, 1, 2, 3, 4].map { try Self.read(device, 1, at: $0 * 4096)[0] } == [9, 4, 2, 0, 2])
+    device.injectFaults {
+      $0.metadataWrite = MetadataWriteFault(types: [2], after: 0, to: 19, within: BlockRange(start: 10, count: 10))
+    }
+    try write(2, at: 6, blocks: 3, on: device)
+    #expect(try [6, 16, 17, 18, 19, 20].map { try Self.read(device, 1, at: $0 * 4096)[0] } == [0, 0, 2, 2, 2, 0])
+    device.injectFaults { $0.metadataWrite = MetadataWriteFault(types: [4], after: 0) }
+    try write(4, at: 1, on: device)
+    try device.barrier()
+    #expect(!device.lossIsEvident)
+    try write(4, at: 2, on: device)
+    #expect(!device.lossIsEvident)
+    try device.barrier()
+    #expect(device.lossIsEvident)
+  }
+
+  @Test func aSnapshotComesBack() throws {
+    let device = SimulatedDevice(byteCount: 1 << 20)
+    try Self.write(device, 1, 8192, at: 4096)
+    try device.barrier()
+    device.takeSnapshot()
+    try Self.write(device, 2, 3, at: 8190)
+    try device.barrier()
+    try Self.write(device, 3, 100_000, at: 0)
+    device.crash(seed: 8)
+    device.corrupt(at: 5000, { $0[0] = 7 }, count: 1)
+    device.restoreSnapshot()
+    #expect(try Self.read(device, 8192, at: 4096) == Self.filled(1, 8192))
+    #expect(try Self.read(device, 4096, at: 0) == Self.filled(0, 4096) && device.unsyncedWrites == 0)
+  }
+
   @Test func randomnessIsTheSameEverywhere() {
     var random = SeededRandom(seed: 42)
     #expect([random.next(), random.next()] == [1_546_998_764_402_558_742, 6_990_951_692_964_543_102])

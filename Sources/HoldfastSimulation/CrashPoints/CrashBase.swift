@@ -37,7 +37,7 @@ struct CrashBase: @unchecked Sendable {
   init() throws(StressFailure) {
     let model = ModelFilesystem(
       root: RootDirectory.inode, rootMode: 0o755, job: 0, maximumFileBytes: Self.maximumFileBytes,
-      remembersHistory: true)
+      remembersHistory: true, hasUnprivilegedWrites: true)
     device = try SimulatedTime.run(from: Self.time) { () throws(StressFailure) in
       let target = try StoreTarget(
         imageBytes: Self.imageBytes, seed: 1, maximumFileBytes: Self.maximumFileBytes, cacheBytes: 1 << 20, checks: true

@@ -17,23 +17,37 @@ extension SimulatedDevice {
   public func crashImage(seed: UInt64) -> SimulatedDevice {
     lock.lock()
     defer { lock.unlock() }
+    let copy = copyOfImage()
+    copy.keepSurvivors(of: self, seed: seed)
+    return copy
+  }
+
+  /// The power goes and comes back: this device holds what survived, and forgot its faults.
+  public func crash(seed: UInt64) {
+    lock.lock()
+    defer { lock.unlock() }
+    keepSurvivors(of: self, seed: seed)
+    becomeNew()
+  }
+
+  private func keepSurvivors(of source: SimulatedDevice, seed: UInt64) {
     var random = SeededRandom(seed: seed)
-    let copy = durableCopy()
+    let unsynced = source.unsynced
+    for write in unsynced.reversed() { put(source.oldBytes(write), at: write.offset, write.count) }
     let manner = CrashManner.allCases[random.below(CrashManner.allCases.count)]
     switch manner {
     case .nothingSurvives: break
     case .everythingSurvives:
-      for write in unsynced { copy.persist(write, from: self) }
+      for write in unsynced { persist(write, from: source) }
     case .prefixSurvives:
-      for write in unsynced.prefix(random.below(unsynced.count + 1)) { copy.persist(write, from: self) }
+      for write in unsynced.prefix(random.below(unsynced.count + 1)) { persist(write, from: source) }
     case .lastIsTorn:
-      for write in unsynced.dropLast() { copy.persist(write, from: self) }
-      if let last = unsynced.last { copy.tear(last, from: self, survivors: 50, &random) }
-    case .mostSurvive: copy.scatter(from: self, percent: 90, &random)
-    case .fewSurvive: copy.scatter(from: self, percent: 15, &random)
-    case .anySurvive: copy.scatter(from: self, percent: 50, &random)
+      for write in unsynced.dropLast() { persist(write, from: source) }
+      if let last = unsynced.last { tear(last, from: source, survivors: 50, &random) }
+    case .mostSurvive: scatter(from: source, percent: 90, &random)
+    case .fewSurvive: scatter(from: source, percent: 15, &random)
+    case .anySurvive: scatter(from: source, percent: 50, &random)
     }
-    return copy
   }
 
   /// A new device with the newest bytes, all of them durable: a clean power-down.
@@ -41,12 +55,6 @@ extension SimulatedDevice {
     lock.lock()
     defer { lock.unlock() }
     return copyOfImage()
-  }
-
-  private func durableCopy() -> SimulatedDevice {
-    let copy = copyOfImage()
-    for write in unsynced.reversed() { memcpy(copy.image + Int(write.offset), oldBytes(write), write.count) }
-    return copy
   }
 
   private func copyOfImage() -> SimulatedDevice {
@@ -73,7 +81,7 @@ extension SimulatedDevice {
   }
 
   private func persist(_ write: Unsynced, from source: SimulatedDevice) {
-    memcpy(image + Int(write.offset), source.newBytes(write), write.count)
+    put(source.newBytes(write), at: write.offset, write.count)
   }
 
   private func tear(
@@ -84,7 +92,7 @@ extension SimulatedDevice {
     while at < end {
       let sectorEnd = min(end, (at / Self.sectorBytes + 1) * Self.sectorBytes)
       if random.below(100) < percent {
-        memcpy(image + Int(at), source.newBytes(write) + Int(at - write.offset), Int(sectorEnd - at))
+        put(source.newBytes(write) + Int(at - write.offset), at: at, Int(sectorEnd - at))
       }
       at = sectorEnd
     }

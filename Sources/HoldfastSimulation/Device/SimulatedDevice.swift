@@ -40,6 +40,8 @@ public final class SimulatedDevice: BlockDevice, @unchecked Sendable {
   var unsynced: [Unsynced] = []
   /// Set for a device that can be rewound.
   var dirty: DirtyBlocks?
+  /// What changes is kept here first, when there is one.
+  var snapshot: DeviceSnapshot?
   /// Everything asked of it goes here, too, when there is one.
   var recording: DeviceRecording?
   private var arena: UnsafeMutableRawPointer
@@ -92,7 +94,7 @@ public final class SimulatedDevice: BlockDevice, @unchecked Sendable {
     statistics.writes += 1
     statistics.bytesWritten += UInt64(bytes.count)
     guard !faults.isQuiet else { return store(bytes, at: offset) }
-    switch faults.fateOfWrite(offset: offset, count: bytes.count) {
+    switch faults.fateOfWrite(bytes, offset: offset) {
     case .lost: return
     case .misdirected(let target): store(bytes, at: min(target, byteCount - UInt64(bytes.count)))
     case .plain: store(bytes, at: offset)
@@ -103,9 +105,15 @@ public final class SimulatedDevice: BlockDevice, @unchecked Sendable {
     lock.lock()
     defer { lock.unlock() }
     try countPowerEvent()
-    try check(.barrier, 0, 0)
+    do throws(FSError) {
+      try check(.barrier, 0, 0)
+    } catch {
+      if faults.failedBarriersLose, !isOff { loseUnsynced() }
+      throw error
+    }
     statistics.barriers += 1
     if !faults.isQuiet && faults.ignoresThisBarrier() { return }
+    faults.noteBarrier()
     recording?.noteBarrier()
     unsynced.removeAll(keepingCapacity: true)
     arenaUsed = 0
@@ -117,6 +125,14 @@ public final class SimulatedDevice: BlockDevice, @unchecked Sendable {
 
   /// Writes that a crash now could lose.
   public var unsyncedWrites: Int { lock.withLock { unsynced.count } }
+
+  /// A journal record was lost, and a crash could no longer hide it: records behind it are durable.
+  var lossIsEvident: Bool { lock.withLock { faults.lossIsEvident } }
+
+  /// Calls `body` with the newest bytes; no fault strikes.
+  func peek<Result>(at offset: UInt64, count: Int, _ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+    lock.withLock { body(UnsafeRawBufferPointer(start: image + Int(offset), count: count)) }
+  }
 
   /// Runs `body` on the faults to inject from now on.
   public func injectFaults(_ body: (inout DeviceFaults) -> Void) { lock.withLock { body(&faults) } }
@@ -152,12 +168,19 @@ public final class SimulatedDevice: BlockDevice, @unchecked Sendable {
     memcpy(arena + arenaUsed + count, bytes.baseAddress!, count)
     unsynced.append(Unsynced(offset: offset, count: count, arenaOffset: arenaUsed))
     arenaUsed += 2 * count
-    memcpy(image + Int(offset), bytes.baseAddress!, count)
-    markTouched(offset, count)
+    put(bytes.baseAddress!, at: offset, count)
   }
 
+  /// Changes the image.
+  func put(_ bytes: UnsafeRawPointer, at offset: UInt64, _ count: Int) {
+    markTouched(offset, count)
+    memcpy(image + Int(offset), bytes, count)
+  }
+
+  /// To be called before bytes change.
   func markTouched(_ offset: UInt64, _ count: Int) {
     guard count > 0 else { return }
+    snapshot?.keep(image, offset, count)
     dirty?.note(offset, count)
     for slab in Int(offset >> Self.slabShift)...Int((offset + UInt64(count) - 1) >> Self.slabShift) {
       touched[slab] = true
@@ -168,6 +191,13 @@ public final class SimulatedDevice: BlockDevice, @unchecked Sendable {
   func oldBytes(_ write: Unsynced) -> UnsafeRawPointer { UnsafeRawPointer(arena + write.arenaOffset) }
   /// Bytes the write brought.
   func newBytes(_ write: Unsynced) -> UnsafeRawPointer { UnsafeRawPointer(arena + write.arenaOffset + write.count) }
+
+  /// Every byte no barrier followed is what it was before.
+  func loseUnsynced() {
+    for write in unsynced.reversed() { put(oldBytes(write), at: write.offset, write.count) }
+    unsynced.removeAll(keepingCapacity: true)
+    arenaUsed = 0
+  }
 
   /// Forgets what it was asked and what it was to do wrong.
   func becomeNew() {

@@ -1,5 +1,6 @@
 /// `holdfast stress --device-sim`: the real store over a simulated device, without FUSE.
 
+import HoldfastBase
 import HoldfastFormat
 
 /// Runs operations drawn from a seed until one fails, and shortens the failing run.
@@ -42,6 +43,7 @@ private func report(
   if options.shrinkSeconds > 0 {
     var quiet = options
     quiet.progress = nil
+    quiet.tracePath = nil
     let shrinker = Shrinker(kind: failure.kind, seconds: options.shrinkSeconds) { candidate in
       var attempt = StressOutcome(seed: quiet.seed)
       replay(candidate, quiet, into: &attempt)
@@ -65,27 +67,40 @@ private func runDevice(
   profile.seals = options.seals
   profile.crashEvery = options.crashEvery
   profile.remountEvery = options.remountEvery
+  profile.faultEvery = options.faultEvery
+  profile.ballastBytes = options.ballastBytes
   var generator = OperationGenerator(profile: profile, seed: options.seed, part: 0)
   let model = ModelFilesystem(
     root: RootDirectory.inode, rootMode: 0o755, job: 0, maximumFileBytes: options.maximumFileBytes,
-    remembersHistory: true)
+    remembersHistory: true, hasUnprivilegedWrites: true)
+  let trace = options.tracePath.flatMap { TraceFile(path: $0, options: options) }
   do throws(StressFailure) {
-    let target = try StoreTarget(
-      imageBytes: options.imageBytes, seed: options.seed, maximumFileBytes: options.maximumFileBytes,
-      cacheBytes: options.cacheBytes, checks: options.checks, faults: options.deviceFaults)
-    let runner = StressRunner(target: target, model: model)
-    defer {
-      outcome.counts.add(runner.counts)
-      outcome.device = target.device.counters
+    try SimulatedTime.run(from: startTime) { () throws(StressFailure) in
+      let target = try StoreTarget(
+        imageBytes: options.imageBytes, seed: options.seed, maximumFileBytes: options.maximumFileBytes,
+        cacheBytes: options.cacheBytes, checks: options.checks, faults: options.deviceFaults)
+      let session = DeviceSession(target: target, model: model)
+      defer {
+        outcome.counts.add(session.counts)
+        outcome.device = target.device.counters
+      }
+      var index = 0
+      while let make = next(index, session.model) {
+        let operation = make(&generator)
+        trace?.note(operation)
+        try session.step(operation, index: index)
+        SimulatedTime.advance(nanoseconds: timeOfOperation)
+        index += 1
+        if index & 0xfff == 0 { options.progress?(index, options.operations) }
+      }
+      try session.finish(index: index)
     }
-    var index = 0
-    while let make = next(index, model) {
-      try runner.step(make(&generator), index: index)
-      index += 1
-      if index & 0xfff == 0 { options.progress?(index, options.operations) }
-    }
-    try runner.finish(index: index, remounting: true)
   } catch {
     outcome.failure = error
   }
+  trace?.remove()
 }
+
+/// When a run begins, and how long an operation takes: a run is the same bytes every time.
+private let startTime = Timestamp(seconds: 1_000_000_000, nanoseconds: 0)
+private let timeOfOperation: UInt32 = 20_000

@@ -7,6 +7,11 @@ import HoldfastStore
 
 extension StoreTarget {
   func observe(_ model: ModelFilesystem) throws(StressFailure) -> ModelMetadata {
+    try observe(allowingStrangers: false)
+  }
+
+  /// Names that no operation makes are passed over, or a failure.
+  func observe(allowingStrangers: Bool) throws(StressFailure) -> ModelMetadata {
     var strangers: [String] = []
     var observed = ModelMetadata(root: RootDirectory.inode, mode: 0)
     do throws(FSError) {
@@ -25,9 +30,11 @@ extension StoreTarget {
         }
       }
     } catch {
-      throw StressFailure(.recovery, "reading everything: \(error)")
+      throw failure(.recovery, "reading everything", error)
     }
-    if let stranger = strangers.first { throw StressFailure(.recovery, "a directory lists \(stranger)") }
+    if let stranger = strangers.first, !allowingStrangers {
+      throw StressFailure(.recovery, "a directory lists \(stranger)")
+    }
     return observed
   }
 
@@ -53,13 +60,13 @@ extension StoreTarget {
     do throws(FSError) {
       results.count = try store.read(node, into: results.buffer, at: 0)
     } catch {
-      throw StressFailure(.recovery, "reading inode \(node): \(error)")
+      throw failure(.recovery, "reading inode \(node)", error)
     }
   }
 
   /// The independent reader's word on the image as it lies there.
   func check(_ occasion: String, expectingClean: Bool) throws(StressFailure) {
-    if checks { try Self.check(device, occasion, expectingClean: expectingClean) }
+    if checks && !isDamaged { try Self.check(device, occasion, expectingClean: expectingClean) }
   }
 
   static func check(_ device: SimulatedDevice, _ occasion: String, expectingClean: Bool) throws(StressFailure) {

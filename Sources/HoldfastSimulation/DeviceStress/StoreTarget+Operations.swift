@@ -83,9 +83,9 @@ extension StoreTarget {
       let buffer = UnsafeMutableRawBufferPointer(rebasing: results.buffer[..<length])
       results.count = try store.read(try handle(slot).inode, into: buffer, at: UInt64(offset))
       return .done(UInt64(results.count))
-    case .write(let slot, let offset, let length, _):
-      return try write(try handle(slot), offset, length, append: false)
-    case .append(let slot, let length, _): return try write(try handle(slot), 0, length, append: true)
+    case .write(let slot, let offset, let length, let tag):
+      return try write(try handle(slot), offset, length, append: false, tag)
+    case .append(let slot, let length, let tag): return try write(try handle(slot), 0, length, append: true, tag)
     case .truncate(let slot, let size):
       let handle = try handle(slot)
       _ = try store.setAttributes(Self.size(size), of: handle.inode, handle: handle.id, by: Self.root)
@@ -117,13 +117,15 @@ extension StoreTarget {
     return .done()
   }
 
-  private func write(_ handle: Handle, _ offset: Int, _ length: Int, append: Bool) throws(FSError) -> Outcome {
+  private func write(
+    _ handle: Handle, _ offset: Int, _ length: Int, append: Bool, _ tag: Int
+  ) throws(FSError) -> Outcome {
     let bytes = UnsafeRawBufferPointer(rebasing: results.buffer[..<length])
     return .done(
       UInt64(
         try store.write(
-          handle.inode, bytes, at: UInt64(offset), append: append, dropPrivileges: false, handle: handle.id,
-          by: Self.root)))
+          handle.inode, bytes, at: UInt64(offset), append: append,
+          dropPrivileges: ModelFilesystem.isUnprivileged(tag), handle: handle.id, by: Self.root)))
   }
 
   func attemptAttribute(_ operation: Operation) throws(FSError) -> Outcome {

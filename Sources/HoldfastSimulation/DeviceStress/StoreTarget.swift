@@ -16,9 +16,11 @@ final class StoreTarget: StressTarget {
   }
 
   let results: TargetResults
-  private(set) var device: SimulatedDevice
+  let device: SimulatedDevice
   private(set) var store: Store
   private let options: StoreOptions
+  /// Metadata was damaged on purpose. What finds it is for `DeviceSession` to say: no check runs then.
+  var isDamaged = false
   /// Whether HoldfastCheck runs after every crash and remount.
   let checks: Bool
   private var handles: [Handle?] = Array(repeating: nil, count: ModelFilesystem.handleSlots)
@@ -85,10 +87,15 @@ final class StoreTarget: StressTarget {
     }
   }
 
-  func cutPowerAfterDeviceError() -> Bool {
-    guard device.counters.failures > 0 else { return false }
-    device.cutPower()
-    return true
+  var hasMetDeviceError: Bool { device.counters.failures > 0 }
+
+  func cutPower() { device.cutPower() }
+
+  func meetsDamage(_ outcome: Outcome) -> Bool { isDamaged && (outcome.errno == EIO || outcome.errno == EROFS) }
+
+  /// What an error of the engine is: in a stretch of damage an honest one is as it should be.
+  func failure(_ kind: StressFailure.Kind, _ doing: String, _ error: FSError) -> StressFailure {
+    StressFailure(isDamaged && error.isAboutDamage ? .damage : kind, "\(doing): \(error)")
   }
 
   // MARK: Operations
@@ -104,7 +111,9 @@ final class StoreTarget: StressTarget {
 
   /// A full volume says so before anything changed; so does one whose free space cannot be had for metadata.
   func tolerates(_ operation: Operation, _ outcome: Outcome, _ model: ModelFilesystem) -> Bool {
-    outcome.errno == ENOSPC && store.usage.freeBlocks < store.usage.totalBlocks / 16
+    guard outcome.errno == ENOSPC, let asked = operation.bytesTaken else { return false }
+    let usage = store.usage
+    return usage.freeBlocks < usage.totalBlocks / 16 + UInt64(asked / Block.size + 2)
   }
 
   private func attempt(_ operation: Operation, _ model: ModelFilesystem) throws(FSError) -> Outcome {
@@ -112,8 +121,9 @@ final class StoreTarget: StressTarget {
     case .crash(let events, _):
       if events == 0 { device.cutPower() } else { device.cutPower(beforeEvent: events) }
       return .done()
-    case .deviceError(let kind, let after, _):
+    case .deviceError(let kind, let after, let seed):
       device.injectFaults { faults in
+        faults.failedBarriersLose = seed % 2 == 1
         switch kind {
         case 0: faults.reads = .nth(after)
         case 1: faults.writes = .nth(after)
@@ -212,13 +222,14 @@ final class StoreTarget: StressTarget {
       try store.unmount()
     } catch {
       if device.isPowerOff { return }
-      throw StressFailure(.environment, "unmount: \(error)")
+      throw failure(.environment, "unmount", error)
     }
     guard device.unsyncedWrites == 0 else {
       throw StressFailure(.recovery, "unmounted with \(device.unsyncedWrites) writes no barrier followed")
     }
     try check("after unmount", expectingClean: true)
     try mount("remount")
+    if isDamaged { return }
     // What is looked at now is looked at by the stress.
     keepDeviceSound()
   }
@@ -229,20 +240,23 @@ final class StoreTarget: StressTarget {
       store = try Store(mounting: device, options: options)
     } catch {
       if device.isPowerOff { return }
-      throw StressFailure(.recovery, "\(occasion): \(error)")
+      throw failure(.recovery, occasion, error)
     }
   }
+
+  /// Mounts what is on the device now; the volume as it was is forgotten, not unmounted.
+  func restart(_ occasion: String) throws(StressFailure) { try mount(occasion) }
 
   /// What survived is checked as it lies there, then mounted; now and then the power goes during recovery, too.
   func recover(seed: UInt64) throws(StressFailure) {
     var random = SeededRandom(seed: seed)
-    device = device.crashImage(seed: random.next())
+    device.crash(seed: random.next())
     try check("after a crash, seed \(seed)", expectingClean: false)
     for _ in 0..<3 where random.oneIn(4) {
       device.cutPower(beforeEvent: random.below(12))
       try mount("recovery")
       if !device.isPowerOff { device.keepPower() }
-      device = device.crashImage(seed: random.next())
+      device.crash(seed: random.next())
       try check("after a crash during recovery, seed \(seed)", expectingClean: false)
     }
     try mount("recovery, seed \(seed)")
@@ -252,8 +266,33 @@ final class StoreTarget: StressTarget {
     do throws(FSError) {
       try store.unmount()
     } catch {
-      throw StressFailure(.environment, "unmount: \(error)")
+      throw failure(.environment, "unmount", error)
     }
     try check("at the end", expectingClean: true)
+  }
+}
+
+extension Operation {
+  /// Bytes of contents that an operation may want blocks for; nil for one that a full volume must not refuse: what gives
+  /// blocks back always works.
+  fileprivate var bytesTaken: Int? {
+    switch self {
+    case .create, .makeDirectory, .symlink, .link, .rename, .setXattr: 0
+    case .write(_, _, let length, _), .append(_, let length, _), .copy(_, _, _, _, let length): length
+    case .allocate(_, let mode, _, let length): mode & AllocationMode.punchHole == 0 ? length : nil
+    // Filling takes what the file has holes for.
+    case .seal, .sealNamed, .sealProcess, .sealTimed, .holderExit: 1 << 30
+    default: nil
+    }
+  }
+}
+
+extension FSError {
+  /// What an engine says of damaged metadata, or of a volume that it stopped for it.
+  fileprivate var isAboutDamage: Bool {
+    switch self {
+    case .corrupt, .readOnly, .shutDown, .notAnImage, .superblocksDisagree, .imageTruncated: true
+    default: false
+    }
   }
 }

@@ -141,7 +141,15 @@ extension ModelFilesystem {
       content.write(UnsafeRawBufferPointer(buffer), at: offset)
     }
     grew(id)
+    if hasUnprivilegedWrites, Self.isUnprivileged(tag), let node = node(id) {
+      // As Linux: set-user-id goes, set-group-id where the group may execute.
+      let mode = node.mode & (node.mode & 0o010 == 0 ? ~0o4000 : ~0o6000)
+      if mode != node.mode { apply(.mode(id, mode)) }
+    }
   }
+
+  /// Whether the write of this tag is one of a user who is not root.
+  static func isUnprivileged(_ tag: Int) -> Bool { tag % 3 == 0 }
 
   private func allocate(_ id: NodeID, _ mode: Int, _ offset: Int, _ length: Int) {
     guard let content = contents[id], let node = node(id) else { return }

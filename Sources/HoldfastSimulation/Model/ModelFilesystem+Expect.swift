@@ -32,7 +32,7 @@ extension ModelFilesystem {
       return expectAttribute(operation, node)
     case .seal, .unseal, .sealNamed, .unsealNamed, .sealProcess, .sealTimed, .endProcess, .holderExit:
       return expectSeal(operation, map)
-    case .syncAll, .housekeep, .remount, .crash, .deviceError: return .success
+    case .syncAll, .housekeep, .remount, .crash, .deviceError, .mediaFault: return .success
     default: return expectContent(operation, map)
     }
   }

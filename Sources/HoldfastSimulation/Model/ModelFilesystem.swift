@@ -65,6 +65,8 @@ public final class ModelFilesystem {
 
   /// Whose patterns the writes carry.
   let job: Int
+  /// Every third write is one of a user without CAP_FSETID; not where all are root's.
+  let hasUnprivilegedWrites: Bool
   /// Bytes a file may grow to; operations beyond are skipped.
   let maximumFileBytes: Int
   var metadata: ModelMetadata
@@ -80,8 +82,12 @@ public final class ModelFilesystem {
   let clock: ModelClock?
   private var nextSerial = 1
 
-  init(root: NodeID, rootMode: UInt32, job: Int, maximumFileBytes: Int, remembersHistory: Bool) {
+  init(
+    root: NodeID, rootMode: UInt32, job: Int, maximumFileBytes: Int, remembersHistory: Bool,
+    hasUnprivilegedWrites: Bool = false
+  ) {
     self.job = job
+    self.hasUnprivilegedWrites = hasUnprivilegedWrites
     self.maximumFileBytes = maximumFileBytes
     metadata = ModelMetadata(root: root, mode: rootMode)
     directories[0] = root
@@ -92,6 +98,7 @@ public final class ModelFilesystem {
   /// A model of its own in the same state.
   init(copying other: ModelFilesystem) {
     job = other.job
+    hasUnprivilegedWrites = other.hasUnprivilegedWrites
     maximumFileBytes = other.maximumFileBytes
     metadata = other.metadata
     handles = other.handles

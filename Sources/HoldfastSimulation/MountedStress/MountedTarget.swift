@@ -57,7 +57,9 @@ final class MountedTarget: StressTarget {
   var outage: Outage?
   /// True once an operation has met it.
   private(set) var isPowerOff = false
-  func cutPowerAfterDeviceError() -> Bool { false }
+  var hasMetDeviceError: Bool { false }
+  func cutPower() {}
+  func meetsDamage(_ outcome: Outcome) -> Bool { false }
   func keepPower() {}
 
   func recover(seed: UInt64) throws(StressFailure) {
@@ -154,7 +156,7 @@ final class MountedTarget: StressTarget {
       return performSeal(operation, model)
     case .syncAll: return synchronize(folder)
     case .syncDirectory(let slot): return synchronize(path(ofDirectory: slot, model))
-    case .housekeep, .remount, .crash, .deviceError: return .done()
+    case .housekeep, .remount, .crash, .deviceError, .mediaFault: return .done()
     default: return performContent(operation)
     }
   }

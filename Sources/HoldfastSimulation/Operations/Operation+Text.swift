@@ -48,6 +48,7 @@ extension Operation: CustomStringConvertible {
     case .remount: "remount"
     case .crash(let events, let seed): "crash \(events) \(seed)"
     case .deviceError(let kind, let after, let seed): "device-error \(kind) \(after) \(seed)"
+    case .mediaFault(let kind, let choice, let length): "media-fault \(kind) \(choice) \(length)"
     }
   }
 
@@ -110,6 +111,7 @@ extension Operation: CustomStringConvertible {
     case "remount": .remount
     case "crash": .crash(events: w.number(), seed: w.number())
     case "device-error": .deviceError(kind: w.number(), after: w.number(), seed: w.number())
+    case "media-fault": .mediaFault(kind: w.number(), choice: w.number(), length: w.number())
     default: nil
     }
   }

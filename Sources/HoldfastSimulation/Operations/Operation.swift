@@ -94,6 +94,8 @@ public enum Operation: Equatable, Sendable {
   /// The device answers EIO once, `after` operations of that kind from now; what the volume makes of it ends in a
   /// power cut by `seed`. `kind`: 0 read, 1 write, 2 barrier.
   case deviceError(kind: Int, after: Int, seed: Int)
+  /// For `length` operations the device has damaged metadata, how by `kind` (`MediaFault`) and where by `choice`.
+  case mediaFault(kind: Int, choice: Int, length: Int)
 }
 
 /// Names by number. Most are short; some are as long as names get, or no UTF-8.

@@ -16,9 +16,13 @@ struct GeneratorProfile: Sendable {
   var mapsMemory = true
   /// Operations between crashes, on average; 0 never.
   var crashEvery = 0
+  /// Operations between stretches of damaged metadata, on average; 0 never.
+  var faultEvery = 0
   /// Operations between remounts, on average; 0 never.
   var remountEvery = 0
   var shiftsRanges = true
+  /// Bytes preallocated before everything else, so that the volume fills up.
+  var ballastBytes = 0
 }
 
 struct OperationGenerator {
@@ -51,10 +55,12 @@ struct OperationGenerator {
   }
 
   let profile: GeneratorProfile
-  private var random: SeededRandom
+  var random: SeededRandom
   private let kinds: [Kind]
   private let limits: [Int]
-  private var nextTag = 1
+  var nextTag = 1
+  /// What comes first; the last one next.
+  private var opening: [Operation] = []
 
   init(profile: GeneratorProfile, seed: UInt64, part: Int) {
     self.profile = profile
@@ -65,9 +71,26 @@ struct OperationGenerator {
       total += kind.weight(profile)
       return total
     }
+    opening = Self.ballast(profile).reversed()
+  }
+
+  /// Names of ballast begin here: no other operation takes them.
+  private static let ballastName = 100
+
+  private static func ballast(_ profile: GeneratorProfile) -> [Operation] {
+    guard profile.ballastBytes > 0 else { return [] }
+    let files = stride(from: 0, to: profile.ballastBytes, by: profile.maximumFileBytes).enumerated()
+    return files.flatMap { index, done -> [Operation] in
+      let length = min(profile.ballastBytes - done, profile.maximumFileBytes)
+      return [
+        .create(Place(0, ballastName + index), handle: 0, mode: 0o600),
+        .allocate(handle: 0, mode: AllocationMode.keepSize, offset: 0, length: length), .close(handle: 0),
+      ]
+    } + [.syncAll]
   }
 
   mutating func next(_ model: ModelFilesystem) -> Operation {
+    if let first = opening.popLast() { return first }
     if profile.crashEvery > 0, random.oneIn(profile.crashEvery) {
       if random.oneIn(3) {
         return .deviceError(
@@ -75,6 +98,11 @@ struct OperationGenerator {
       }
       let events = random.oneIn(4) ? 0 : random.below(random.pick([4, 30, 200]))
       return .crash(events: events, seed: Int(random.next() >> 32))
+    }
+    if profile.faultEvery > 0, random.oneIn(profile.faultEvery) {
+      return .mediaFault(
+        kind: random.below(MediaFault.allCases.count), choice: Int(random.next() >> 32),
+        length: random.between(10, random.pick([30, 200])))
     }
     if profile.remountEvery > 0, random.oneIn(profile.remountEvery) { return .remount }
     let at = random.below(limits.last!)
@@ -226,141 +254,6 @@ extension OperationGenerator {
         return .unsealNamed(handle: slot, user: (0..<3).first { Names.user($0) == uid } ?? 0, name: seal.name)
       }
       return model.place(of: id).map { .open($0, handle: freeHandle(model), .write) }
-    }
-  }
-}
-
-// MARK: Drawing the parts
-
-extension OperationGenerator {
-  private mutating func tag() -> Int {
-    nextTag += 1
-    return nextTag
-  }
-
-  private mutating func mode() -> Int { random.pick([0o600, 0o644, 0o640, 0o755, 0o700]) }
-
-  private mutating func access() -> Access {
-    var access: Access = random.oneIn(5) ? [] : .write
-    if access.contains(.write) {
-      if random.oneIn(5) { access.insert(.append) } else if random.oneIn(8) { access.insert(.truncate) }
-    }
-    if profile.isMounted, random.oneIn(6) { access.insert(.direct) }
-    return access
-  }
-
-  private mutating func directory(_ model: ModelFilesystem) -> Int {
-    if random.oneIn(3) { return 0 }
-    let slot = random.below(ModelFilesystem.directorySlots)
-    return model.directory(slot) == nil ? 0 : slot
-  }
-
-  private mutating func anyPlace(_ model: ModelFilesystem) -> Place {
-    Place(directory(model), random.oneIn(200) ? Names.tooLong : random.below(profile.names))
-  }
-
-  private mutating func newPlace(_ model: ModelFilesystem) -> Place {
-    for _ in 0..<3 {
-      let at = anyPlace(model)
-      if model.lookup(at) == .missing { return at }
-    }
-    return anyPlace(model)
-  }
-
-  private mutating func existing(_ model: ModelFilesystem) -> Place { place(model, nil) }
-  private mutating func file(_ model: ModelFilesystem) -> Place { place(model, .file) }
-
-  /// A name in use, of this kind if one turns up soon.
-  private mutating func place(_ model: ModelFilesystem, _ kind: ModelNode.Kind?) -> Place {
-    for _ in 0..<8 {
-      let at = anyPlace(model)
-      if case .found(let id) = model.lookup(at), kind == nil || model.node(id)?.kind == kind { return at }
-    }
-    return anyPlace(model)
-  }
-
-  private mutating func freeHandle(_ model: ModelFilesystem) -> Int {
-    let start = random.below(ModelFilesystem.handleSlots)
-    for step in 0..<ModelFilesystem.handleSlots {
-      let slot = (start + step) % ModelFilesystem.handleSlots
-      if model.handle(slot) == nil { return slot }
-    }
-    return start
-  }
-
-  private mutating func openHandle(_ model: ModelFilesystem) -> Int { handleWhere(model) { _ in true } ?? 0 }
-
-  private mutating func handleWhere(_ model: ModelFilesystem, _ condition: (ModelHandle) -> Bool) -> Int? {
-    let start = random.below(ModelFilesystem.handleSlots)
-    for step in 0..<ModelFilesystem.handleSlots {
-      let slot = (start + step) % ModelFilesystem.handleSlots
-      if let handle = model.handle(slot), condition(handle) { return slot }
-    }
-    return nil
-  }
-
-  /// Closes often when handles run out.
-  private mutating func closingHandle(_ model: ModelFilesystem) -> Int {
-    let free = model.handles.count { $0 == nil }
-    return free > 4 && random.oneIn(2) ? random.below(ModelFilesystem.handleSlots) : openHandle(model)
-  }
-
-  private mutating func sealedHandle(_ model: ModelFilesystem) -> Int? {
-    handleWhere(model) { model.isSealed($0.node) }
-  }
-
-  private func room(_ size: Int) -> Int { max(0, profile.maximumFileBytes - size) }
-
-  private mutating func length() -> Int {
-    switch random.below(8) {
-    case 0: 1 + random.below(16)
-    case 1, 2: 1 + random.below(5000)
-    case 3: 4096 * (1 + random.below(8))
-    case 4: 512 * (1 + random.below(20))
-    case 5: 1 + random.below(70_000)
-    case 6: 4096 * (1 + random.below(40))
-    default: 1 + random.below(20_000)
-    }
-  }
-
-  private mutating func aligned(_ offset: Int) -> Int {
-    switch random.below(6) {
-    case 0, 1: offset & ~4095
-    case 2: offset & ~511
-    case 3: max(0, (offset & ~4095) + random.between(-3, 3))
-    default: offset
-    }
-  }
-
-  /// A range that starts within `size` bytes.
-  private mutating func range(within size: Int, direct: Bool) -> (offset: Int, length: Int) {
-    let offset = min(aligned(random.below(size + 1)), profile.maximumFileBytes)
-    let length = min(length(), profile.maximumFileBytes - offset)
-    return direct ? (offset & ~4095, (length + 4095) & ~4095) : (offset, length)
-  }
-
-  /// A range within, across or behind the end of a file of `size` bytes.
-  private mutating func range(near size: Int, direct: Bool) -> (offset: Int, length: Int) {
-    var offset: Int
-    switch random.below(6) {
-    case 0: offset = size
-    case 1: offset = aligned(min(size + random.below(40_000), profile.maximumFileBytes))
-    case 2: offset = max(0, size - random.below(6000))
-    default: offset = aligned(random.below(size + 1))
-    }
-    if direct { offset &= ~4095 }
-    offset = min(offset, profile.maximumFileBytes)
-    let length = min(length(), profile.maximumFileBytes - offset)
-    return direct
-      ? (offset, min((length + 4095) & ~4095, (profile.maximumFileBytes - offset) & ~4095)) : (offset, length)
-  }
-
-  private mutating func newSize(_ size: Int) -> Int {
-    switch random.below(6) {
-    case 0: 0
-    case 1: size
-    case 2: min(size + random.below(50_000), profile.maximumFileBytes)
-    default: aligned(random.below(size + 1))
     }
   }
 }

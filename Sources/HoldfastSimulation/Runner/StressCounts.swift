@@ -14,6 +14,10 @@ public struct StressCounts: Sendable {
   public var remounts = 0
   /// Device errors the volume met.
   public var deviceErrors = 0
+  /// Stretches with damaged metadata, and those in which it was met; in the others it did no harm.
+  public var mediaFaults = 0
+  public var mediaFaultsMet = 0
+  public var repairs = 0
   public var total: Int { operations.values.reduce(0, +) }
 
   public init() {}
@@ -32,6 +36,9 @@ public struct StressCounts: Sendable {
     crashes += other.crashes
     remounts += other.remounts
     deviceErrors += other.deviceErrors
+    mediaFaults += other.mediaFaults
+    mediaFaultsMet += other.mediaFaultsMet
+    repairs += other.repairs
   }
 }
 
@@ -42,7 +49,8 @@ extension StressCounts: CustomStringConvertible {
     }
     return "\(total) operations (\(list(operations)))\n"
       + "answers other than success: \(refusals.isEmpty ? "none" : list(refusals))\n"
-      + "\(sealsTaken) seals taken, \(remounts) remounts, \(crashes) crashes, \(deviceErrors) device errors, \(skipped) void operations"
+      + "\(sealsTaken) seals taken, \(remounts) remounts, \(crashes) crashes, \(deviceErrors) device errors, "
+      + "\(mediaFaults) faults of metadata (\(mediaFaultsMet) met), \(repairs) repairs, \(skipped) void operations"
   }
 }
 
@@ -92,6 +100,7 @@ extension Operation {
     case .remount: "remount"
     case .crash: "crash"
     case .deviceError: "device-error"
+    case .mediaFault: "media-fault"
     }
   }
 

@@ -4,6 +4,8 @@ public struct StressFailure: Error, Equatable, Sendable {
   /// Shrinking keeps a failure of the same kind.
   public enum Kind: String, Sendable {
     case outcome, contents, metadata, sealedMap, seal, recovery, crashMetadata, crashContents, check, environment
+    /// An honest error about metadata that was damaged on purpose.
+    case damage
   }
   public var kind: Kind
   public var message: String

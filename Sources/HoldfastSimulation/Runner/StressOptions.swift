@@ -13,6 +13,12 @@ public struct StressOptions: Sendable {
   public var crashEvery = 2000
   /// Device-sim: operations between remounts, on average; 0 for none.
   public var remountEvery = 5000
+  /// Device-sim: operations between stretches in which the device damages metadata, on average; 0 for none.
+  public var faultEvery = 0
+  /// Device-sim: bytes of the volume taken from the start, so that it fills up.
+  public var ballastBytes = 0
+  /// Device-sim: every operation is written here before it is done; the file goes when the run comes back.
+  public var tracePath: String?
   /// Device-sim: bytes of the store's node cache.
   public var cacheBytes = 16 << 20
   /// Run the independent check of the image after every crash and remount, and at the end.

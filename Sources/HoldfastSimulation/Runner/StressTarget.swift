@@ -44,8 +44,12 @@ protocol StressTarget: AnyObject {
   /// Whether the power went: everything since fails, and `recover` is due.
   var isPowerOff: Bool { get }
 
-  /// Cuts the power when the device gave an error since it was last on; says whether it did.
-  func cutPowerAfterDeviceError() -> Bool
+  /// Whether the device gave an error since it was last on.
+  var hasMetDeviceError: Bool { get }
+  func cutPower()
+
+  /// Whether the outcome is an honest one about metadata that was damaged on purpose.
+  func meetsDamage(_ outcome: Outcome) -> Bool
 
   /// Takes back a power cut or device error that is due later: the run ends.
   func keepPower()

@@ -102,7 +102,10 @@ final class Journal: @unchecked Sendable {
     for position in 0..<blocks {
       let sequence = (ring.bytes.baseAddress! + Int(position) * Block.size).u64Header
       guard let sequence, sequence > headSequence else { continue }
-      budget -= JournalRecord.payloadBytes(ring.bytes.baseAddress! + Int(position) * Block.size)
+      // A length no record has is no record: nothing is checksummed for it.
+      let payloadBytes = JournalRecord.payloadBytes(ring.bytes.baseAddress! + Int(position) * Block.size)
+      guard payloadBytes <= ring.bytes.count - JournalRecord.headerBytes else { continue }
+      budget -= payloadBytes
       if budget < 0 || validRecord(in: ring, at: position, sequence: sequence, scratch) != nil {
         throw .corrupt(structure: .journalSequence, block: start + headPosition)
       }
