@@ -58,11 +58,6 @@ struct JournalCheck {
     }
   }
 
-  /// The highest sequence any block of the ring bears, valid or not.
-  var highestSequence: UInt64 {
-    stampedBlocks.reduce(0) { max($0, $1.sequence) }
-  }
-
   /// Blocks of the ring that look like a record's first: their positions and sequences.
   var stampedBlocks: [(position: UInt64, sequence: UInt64)] {
     guard let base = ring.bytes.baseAddress else { return [] }

@@ -57,9 +57,7 @@ struct SuperblockCheck {
     guard let first, let second else { return }
     if first.id != second.id {
       log.report(.superblocksDisagree(field: .uuid))
-    } else if first.totalBlocks != second.totalBlocks || first.journalBlocks != second.journalBlocks
-      || first.hashSeed != second.hashSeed
-    {
+    } else if !first.isOfSameVolume(as: second) {
       log.report(.superblocksDisagree(field: .geometry))
     } else if first.generation == second.generation {
       // The errors bit is set in one copy after the other, and one of them may be past writing.

@@ -165,6 +165,100 @@ import Testing
     #expect(crowded.isSame(as: untouched))
   }
 
+  /// Of blocks two files have, those that cannot be read are a hole in the one that gets copies, and named; the rest is
+  /// copied, and all is accounted for.
+  @Test(arguments: [2400, 2650, 2999] as [UInt64]) func aBadSectorUnderTwoFiles(_ bad: UInt64) throws {
+    var image = Sample.unsettled()
+    for (inode, start) in [(Sample.empty, 2400), (Sample.withXattrs, 2400)] as [(InodeNumber, UInt64)] {
+      image.put(ExtentRecord(physical: start, count: 600, flags: []), of: inode, at: 0)
+      image.edit(inode) { ($0.size, $0.blocks) = (600 << 12, 600) }
+    }
+    image.settle()
+    let device = RepairTests.pattern(image.build())
+    device.badBlock = bad
+    let report = repaired(device, "bad sector")
+    // Begin at one block; the lower number keeps it.
+    let loser = Sample.empty
+    #expect(notes(report).contains(.extentDropped(inode: loser, fileBlock: bad - 2400, count: 1)))
+    #expect(report.lossCount == 1)
+    #expect(RepairTests.repair(device).outcome == .notNeeded)
+    device.badBlock = nil
+    let after = try VolumeDump(device)
+    #expect(after.files["/attrs"]?.text.contains("size \(600 << 12)") == true)
+    let record = try Self.records(device)[.inode(loser)]
+    #expect(record.flatMap { bytes in bytes.withUnsafeBytes { InodeRecord(decoding: $0)?.blocks } } == 599)
+  }
+
+  /// A file that grows over blocks behind its end shows nothing of what was cut off the block it ended in.
+  @Test(arguments: [false, true]) func growingShowsNothingThatWasCutOff(isCloned: Bool) throws {
+    var image = Sample.unsettled()
+    image.edit(Sample.file) { ($0.size, $0.blocks) = (5 << 12 | 100, 10) }
+    if isCloned {
+      image.put(ExtentRecord(physical: 2399, count: 11, flags: []), of: Sample.withXattrs, at: 0)
+      image.edit(Sample.withXattrs) { ($0.size, $0.blocks) = (11 << 12, 11) }
+      image.records[.extent(Sample.file, 0)] = nil
+      image.records[.extent(Sample.file, 4)] = nil
+      image.put(ExtentRecord(physical: 2400, count: 10, flags: []), of: Sample.file, at: 0)
+      image.records[image.sealKey("backup", of: Sample.file)] = nil
+    }
+    image.settle()
+    let device = RepairTests.pattern(image.build())
+    let old = try Self.content(of: Sample.file, device)
+    let report = repaired(device, "growing")
+    #expect(notes(report).contains(.sizeRaised(inode: Sample.file, from: 5 << 12 | 100, to: 10 << 12)))
+    #expect(notes(report).contains { $0.kind == "blocksCloned" } == isCloned)
+    let new = try Self.content(of: Sample.file, device)
+    #expect(new.count == 10 << 12 && Array(new[..<old.count]) == old)
+    #expect(new[old.count..<(6 << 12)].allSatisfy { $0 == 0 })
+    #expect(new[(6 << 12)...].contains { $0 != 0 })
+  }
+
+  /// A persistent seal that cannot be read still keeps its file's map; the other file gets the copy.
+  @Test func anUnreadableSealKeepsItsMap() throws {
+    var image = Sample.unsettled()
+    for (inode, start) in [(Sample.file, 2402), (Sample.empty, 2400)] as [(InodeNumber, UInt64)] {
+      image.records[.extent(inode, 0)] = nil
+      image.records[.extent(inode, 4)] = nil
+      image.put(ExtentRecord(physical: start, count: 4, flags: []), of: inode, at: 0)
+      image.edit(inode) { ($0.size, $0.blocks) = (4 << 12, 4) }
+    }
+    let key = image.sealKey("backup", of: Sample.file)
+    image.records[key]![0] = 99
+    image.settle()
+    let device = RepairTests.pattern(image.build())
+    let report = repaired(device, "unreadable seal")
+    #expect(notes(report).contains(.sealDropped(inode: Sample.file)))
+    let extent = try Self.records(device)[.extent(Sample.file, 0)]
+    #expect(extent.flatMap { bytes in bytes.withUnsafeBytes { ExtentRecord(decoding: $0)?.physical } } == 2402)
+  }
+
+  /// What a mount refuses the check does not call clean.
+  @Test func copiesMadeAtDifferentTimes() throws {
+    let device = Sample.image().build()
+    let generation = UnsafeRawPointer(device.block(0)).u64(40)
+    device.edit(0) {
+      $0.put(generation + 1, 40)
+      $0.put(UnsafeRawPointer($0).u64(216) + 1, 216)
+    }
+    #expect(throws: FSError.superblocksDisagree) { try VolumeDump(device) }
+    let report = repaired(device, "created")
+    #expect(report.before.issues.contains(.superblocksDisagree(field: .geometry)))
+    try RepairTests.expectUsable(device, "created")
+  }
+
+  /// Rather none than superblocks nobody can open.
+  @Test func sequencesThatAreUsedUp() throws {
+    var image = Sample.image()
+    let last = (UInt64(1) << 62) - 1
+    image.edit(Sample.file) { $0.links = 9 }
+    let device = image.build()
+    device.editSuperblocks { $0.put(last, 136) }
+    let position = UnsafeRawPointer(device.block(0)).u64(144)
+    ImageBuilder.write(record: [], sequence: last, at: position, of: 1024, device)
+    let before = device.copy()
+    #expect(RepairTests.repair(device).outcome == .refused(.generationsUsedUp) && device.isSame(as: before))
+  }
+
   // MARK: Names
 
   @Test func aLostDirectoryKeepsItsChildren() throws {
@@ -329,5 +423,15 @@ import Testing
       records[$0] = [UInt8]($1)
     }
     return records
+  }
+
+  private static func content(of inode: InodeNumber, _ device: MemoryDevice) throws -> [UInt8] {
+    var options = StoreOptions()
+    options.backgroundThread = false
+    options.readOnly = true
+    let store = try Store(mounting: device.copy(), options: options)
+    var bytes = [UInt8](repeating: 0xee, count: Int(try store.attributes(of: inode).record.size))
+    _ = try bytes.withUnsafeMutableBytes { try store.read(inode, into: $0, at: 0) }
+    return bytes
   }
 }

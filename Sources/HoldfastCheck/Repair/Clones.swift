@@ -18,19 +18,27 @@ struct Clones {
   private(set) var taken: [BlockRange] = []
   private var copies: [Copy] = []
 
-  /// Takes room for `contested` out of `available`. What finds none is a hole.
-  init(_ contested: [MappedExtent], from available: [BlockRange], _ survey: inout Survey) {
+  /// Bytes copied at a time.
+  private static let bufferBytes = 1 << 20
+
+  /// Takes room for `contested` out of `available`. What finds none is a hole, and so are blocks that `device` cannot
+  /// read: the file that keeps them has them still.
+  init(
+    _ contested: [MappedExtent], from available: [BlockRange], _ survey: inout Survey, _ device: BlockDevice
+  ) {
+    let buffer = AlignedBuffer(byteCount: Self.bufferBytes)
     // The longest first: what these cannot hold no others can.
     var runs = available.sorted { ($0.count, $1.start) < ($1.count, $0.start) }
-    for extent in contested {
-      // Reads as zeros, with blocks or without.
-      guard !extent.flags.contains(.unwritten), let runs = Self.take(UInt64(extent.count), &runs) else {
+    for extent in contested.flatMap({ Self.readable($0, &survey, device, buffer) }) {
+      guard let runs = Self.take(UInt64(extent.count), &runs) else {
         survey.lose(extent)
         continue
       }
       var start = extent.physical
       for run in runs {
-        copies.append(Copy(source: extent.part(BlockRange(start: start, count: run.count)), target: run))
+        let part = extent.part(BlockRange(start: start, count: run.count))
+        copies.append(Copy(source: part, target: run))
+        survey.clearTail(in: part, at: run.start)
         start += run.count
       }
       taken += runs
@@ -53,13 +61,48 @@ struct Clones {
     return taken
   }
 
-  /// Copies, and puts the extents. Blocks that cannot be read become a hole: the file that keeps them has them still.
+  /// The parts of `extent` that can be copied; the others are lost.
+  private static func readable(
+    _ extent: MappedExtent, _ survey: inout Survey, _ device: BlockDevice, _ buffer: AlignedBuffer
+  ) -> [MappedExtent] {
+    // Reads as zeros, with blocks or without.
+    if extent.flags.contains(.unwritten) {
+      survey.lose(extent)
+      return []
+    }
+    var bad: [BlockRange] = []
+    for piece in pieces(of: extent.range) where !canRead(piece, device, buffer) {
+      for block in piece.start..<piece.end where !canRead(BlockRange(start: block, count: 1), device, buffer) {
+        bad.append(BlockRange(start: block, count: 1))
+      }
+    }
+    for run in bad.merged() { survey.lose(extent.part(run)) }
+    return [extent.range].subtracting(bad.merged()).map { extent.part($0) }
+  }
+
+  /// Ranges a buffer holds.
+  private static func pieces(of range: BlockRange) -> [BlockRange] {
+    let most = UInt64(bufferBytes >> Block.shift)
+    return stride(from: range.start, to: range.end, by: Int(most)).map {
+      BlockRange(start: $0, count: min(most, range.end - $0))
+    }
+  }
+
+  private static func canRead(_ range: BlockRange, _ device: BlockDevice, _ buffer: AlignedBuffer) -> Bool {
+    let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<(Int(range.count) << Block.shift)])
+    return (try? device.read(into: bytes, at: range.start << UInt64(Block.shift))) != nil
+  }
+
+  /// Copies, and puts the extents.
   func write(_ device: BlockDevice, _ survey: inout Survey) throws(FSError) {
-    let buffer = AlignedBuffer(byteCount: 1 << 20)
+    let buffer = AlignedBuffer(byteCount: Self.bufferBytes)
     for copy in copies {
-      guard try Self.copy(copy, device, buffer) else {
-        survey.lose(copy.source)
-        continue
+      var target = copy.target.start
+      for piece in Self.pieces(of: copy.source.range) {
+        let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<(Int(piece.count) << Block.shift)])
+        try device.read(into: bytes, at: piece.start << UInt64(Block.shift))
+        try device.write(UnsafeRawBufferPointer(bytes), at: target << UInt64(Block.shift))
+        target += piece.count
       }
       var extent = MappedExtent(
         inode: copy.source.inode, fileBlock: copy.source.fileBlock, physical: copy.target.start,
@@ -67,22 +110,5 @@ struct Clones {
       extent.isNew = true
       survey.put(extent)
     }
-  }
-
-  /// False when the source cannot be read.
-  private static func copy(_ copy: Copy, _ device: BlockDevice, _ buffer: AlignedBuffer) throws(FSError) -> Bool {
-    var done: UInt64 = 0
-    while done < copy.target.count {
-      let count = min(copy.target.count - done, UInt64(buffer.bytes.count >> Block.shift))
-      let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<(Int(count) << Block.shift)])
-      do throws(FSError) {
-        try device.read(into: bytes, at: (copy.source.physical + done) << UInt64(Block.shift))
-      } catch {
-        return false
-      }
-      try device.write(UnsafeRawBufferPointer(bytes), at: (copy.target.start + done) << UInt64(Block.shift))
-      done += count
-    }
-    return true
   }
 }

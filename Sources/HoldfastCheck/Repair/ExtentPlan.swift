@@ -39,7 +39,10 @@ struct ExtentPlan {
       first = next
     }
     owned = owned.merged()
-    for extent in kept where extent.isNew { survey.put(extent) }
+    for extent in kept {
+      if extent.isNew { survey.put(extent) }
+      survey.clearTail(in: extent, at: extent.physical)
+    }
   }
 
   /// Cuts what the old checkpoint's own blocks lie in out of the extents: it is not the file's content.
@@ -121,6 +124,15 @@ extension Survey {
     notes.add(.extentDropped(inode: extent.inode, fileBlock: extent.fileBlock, count: UInt64(extent.count)))
   }
 
+  /// Where the part of a file that `extent` is ends at its old end, the rest of that block is zeros from now on.
+  /// `physical` is where it lies in the repaired volume.
+  mutating func clearTail(in extent: MappedExtent, at physical: BlockNumber) {
+    guard let tail = tails[extent.inode], !extent.flags.contains(.unwritten), tail.block >= extent.fileBlock,
+      tail.block < extent.fileBlock + UInt64(extent.count)
+    else { return }
+    zeros.append((physical + tail.block - extent.fileBlock, tail.offset))
+  }
+
   /// Written blocks behind a file's end were written by somebody: the file grows over them, unless an orphan record
   /// says that they are on their way out.
   mutating func raiseSizes() {
@@ -132,7 +144,10 @@ extension Survey {
         end = min(end, cut)
       }
       let size = min(end << UInt64(Block.shift), Limits.fileBytes)
-      notes.add(.sizeRaised(inode: overhang.inode, from: inodes.entries[index].size, to: size))
+      let old = inodes.entries[index].size
+      notes.add(.sizeRaised(inode: overhang.inode, from: old, to: size))
+      let offset = Int(old & UInt64(Block.size - 1))
+      if offset > 0 { tails[overhang.inode] = Tail(block: old >> UInt64(Block.shift), offset: offset) }
       inodes.entries[index].size = size
     }
   }

@@ -41,7 +41,7 @@ struct MetadataSpace {
     freeBlocks += blocks.count - used
   }
 
-  /// Chunk-map blocks for the chunks there are and a few more.
+  /// Chunk-map blocks for the chunks there are.
   private static func mapBlocks(_ chunks: Int) -> UInt64 {
     UInt64((chunks + ChunkMap.entriesPerBlock - 1) / ChunkMap.entriesPerBlock)
   }

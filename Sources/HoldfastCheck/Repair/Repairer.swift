@@ -102,46 +102,69 @@ public struct Repairer {
     var names = NamePlan(try Survey(superblock, old, notes) { tell(.survey, $0, old.leafCount) })
     try names.run()
     names.survey.raiseSizes()
-    guard let space = SpacePlan(&names.survey, tree) else { return .refused(.noSpace) }
+    guard let space = SpacePlan(&names.survey, tree, device) else { return .refused(.noSpace) }
+    let end = JournalEnd(journal, superblock)
+    let new = planned(superblock, generation: generation, names.survey, space, end)
+    guard new.isConsistent else { return .refused(.generationsUsedUp) }
     notes.add(.treeRebuilt(generation: generation))
     let paths = NotePaths(names, for: notes.notes)
     for note in notes.notes {
       report.entries.append(RepairReport.Entry(note: note, path: try note.subject.map(paths.path) ?? ""))
     }
     guard permission == .everything || notes.isHarmless else { return .refused(.needsDecision) }
-    try write(superblock, generation: generation, &names, space, JournalEnd(journal, superblock))
+    try write(new, &names, space, end)
     return .repaired
+  }
+
+  /// The superblock to come, but for the places of the new tree: it must be one that can be opened.
+  private func planned(
+    _ superblock: Superblock, generation: UInt64, _ survey: Survey, _ space: SpacePlan, _ journal: JournalEnd
+  ) -> Superblock {
+    var new = superblock
+    new.generation = generation
+    new.mountCount = min(superblock.mountCount + 1, Self.lastGeneration)
+    new.journalSequence = journal.sequence
+    new.journalPosition = journal.position
+    new.nextInode = survey.numbers.next
+    new.freeBlocks = space.free.blockCount
+    new.quarantinedBlocks = 0
+    new.writtenSeconds = now.seconds
+    return new
   }
 
   /// Copies and the new tree, barrier, superblocks.
   private func write(
-    _ superblock: Superblock, generation: UInt64, _ names: inout NamePlan, _ space: SpacePlan, _ journal: JournalEnd
+    _ planned: Superblock, _ names: inout NamePlan, _ space: SpacePlan, _ journal: JournalEnd
   ) throws(FSError) {
-    var new = superblock
-    new.mountCount = min(superblock.mountCount + 1, Self.lastGeneration)
+    var new = planned
     try space.clones.write(device, &names.survey)
+    try clearTails(names.survey.zeros)
     names.survey.edits.settle()
     var rebuild = Rebuild(
-      device, names.survey, retargeted: names.retargeted, space, generation: generation, mountCount: new.mountCount)
+      device, names.survey, retargeted: names.retargeted, space, generation: new.generation,
+      mountCount: new.mountCount)
     let leaves = names.survey.old.leafCount
     let tree = try rebuild.run { tell(.rebuild, $0, leaves) }
     try device.barrier()
 
-    new.generation = generation
-    new.root = NodeReference(block: tree.root, generation: generation)
+    new.root = NodeReference(block: tree.root, generation: new.generation)
     new.rootLevel = tree.level
     new.chunkMap = tree.map[0]
     new.chunkMapBlocks = UInt64(tree.map.count)
-    new.journalSequence = journal.sequence
-    new.journalPosition = journal.position
-    new.nextInode = names.survey.numbers.next
-    new.freeBlocks = space.free.blockCount
-    new.quarantinedBlocks = 0
     new.inodeCount = rebuild.inodes
     new.state = rebuild.orphans == 0 ? .clean : []
-    new.writtenSeconds = now.seconds
     try SuperblockWriter.write(new, to: device)
     try journal.wipe(device)
+  }
+
+  /// Behind the old ends of files that grow, where nobody can look yet.
+  private func clearTails(_ zeros: [(block: BlockNumber, from: Int)]) throws(FSError) {
+    let buffer = AlignedBuffer(byteCount: Block.size)
+    for (block, from) in zeros {
+      try device.read(into: buffer.bytes, at: block << UInt64(Block.shift))
+      UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[from...]).initializeMemory(as: UInt8.self, repeating: 0)
+      try device.write(UnsafeRawBufferPointer(buffer.bytes), at: block << UInt64(Block.shift))
+    }
   }
 }
 

@@ -25,7 +25,7 @@ struct SuperblockChoice {
     // The first of the newest, as a mount chooses.
     guard let newest = fit.max(by: { $0.superblock.generation < $1.superblock.generation }) else { return nil }
     highestGeneration = newest.superblock.generation
-    isDecision = fit.count == 2 && !fit[0].superblock.isSameVolume(as: fit[1].superblock)
+    isDecision = fit.count == 2 && !fit[0].superblock.isOfSameVolume(as: fit[1].superblock)
     var chosen = newest
     if isDecision, !Self.hasRoot(newest.superblock, reader),
       let other = fit.first(where: { $0.copy != newest.copy && Self.hasRoot($0.superblock, reader) })
@@ -44,13 +44,5 @@ struct SuperblockChoice {
     }
     return BlockHeader.isValid(bytes, type: .node, id: superblock.id, address: root.block)
       && BlockHeader.generation(bytes) == root.generation
-  }
-}
-
-extension Superblock {
-  /// What never changes in the life of a volume is the same.
-  fileprivate func isSameVolume(as other: Superblock) -> Bool {
-    id == other.id && totalBlocks == other.totalBlocks && journalBlocks == other.journalBlocks
-      && hashSeed == other.hashSeed && createdSeconds == other.createdSeconds
   }
 }

@@ -36,11 +36,11 @@ extension Survey {
   }
 
   mutating func takeSeal(_ key: Key, _ value: UnsafeRawBufferPointer) throws(FSError) {
-    guard let hash = SealRecordCheck.keyHash(of: value, seed: superblock.hashSeed),
-      let index = keptIndex(of: key.object)
-    else { return dropSeal(key) }
+    guard let index = keptIndex(of: key.object) else { return dropSeal(key) }
     let number = inodes.entries[index].number
+    // Whatever the record says, somebody relies on this map.
     sealed.insert(number)
+    guard let hash = SealRecordCheck.keyHash(of: value, seed: superblock.hashSeed) else { return dropSeal(key) }
     packing.add(valueBytes: value.count)
     guard hash != key.low || number != key.object else { return }
     edits.drop(key)

@@ -24,6 +24,12 @@ struct Survey {
     var end: FileBlock
   }
 
+  /// Where a file ended that grows over written blocks: what lies behind in that block was never shown.
+  struct Tail {
+    var block: FileBlock
+    var offset: Int
+  }
+
   let superblock: Superblock
   let notes: RepairNotes
   let old: OldRecords
@@ -39,6 +45,9 @@ struct Survey {
   /// What chunk records name, as far as it lies in the volume.
   var chunkRecords: [BlockRange] = []
   var overhangs: [Overhang] = []
+  var tails: [InodeNumber: Tail] = [:]
+  /// Blocks of the image to fill with zeros from a byte on, in the repaired volume.
+  var zeros: [(block: BlockNumber, from: Int)] = []
   /// Files being truncated: the first block that goes.
   var truncating: [InodeNumber: FileBlock] = [:]
   /// Inodes with a persistent seal.
