@@ -1,5 +1,6 @@
 import HoldfastBase
 import HoldfastFormat
+import HoldfastStore
 import Testing
 
 @testable import HoldfastCheck
@@ -36,6 +37,25 @@ import Testing
     }
   }
 
+  /// A node with nothing but space records is no loss: they are made anew.
+  @Test func lostSpaceRecordsAreHarmless() throws {
+    var image = Sample.image()
+    image.leafLimit = 1
+    var tried = 0
+    for leaf in image.build().leaves {
+      let device = RepairTests.pattern(image.build())
+      let key = TreeNode.slotKey(device.block(leaf), 0)
+      guard let space = key.space, [.free, .freeByLength, .quarantine].contains(space) else { continue }
+      tried += 1
+      device.flip(leaf, byte: 77)
+      let report = RepairTests.repair(device, .harmless)
+      #expect(report.outcome == .repaired && report.lossCount == 0, "\(key.told)")
+      RepairTests.expectSound(device, key.told)
+      #expect(try VolumeDump(device) == reference)
+    }
+    #expect(tried > 5)
+  }
+
   /// Each leaf in turn: what it held is gone or made up, all the rest is as it was.
   @Test(arguments: [3, 10, 60]) func everyLeafLost(leafLimit: Int) throws {
     var image = Sample.image()
@@ -47,7 +67,9 @@ import Testing
       let first = TreeNode.slotKey(device.block(leaf), 0)
       let last = TreeNode.slotKey(device.block(leaf), BlockHeader.count(device.block(leaf)) - 1)
       let report = repaired(device, "leaf \(index)")
-      #expect(notes(report).contains { $0.kind == "recordsLost" })
+      if first.space == .file || last.space == .persistentSeal {
+        #expect(notes(report).contains { $0.kind == "recordsLost" })
+      }
       let after = try VolumeDump(device)
       for (path, file) in try reference.files {
         // Inodes with all their records, and all the names on the way to them, in other leaves.
@@ -101,6 +123,17 @@ import Testing
     #expect(notes(report).contains(.blocksCloned(inode: Sample.withXattrs, fileBlock: 4, count: 4)))
     #expect(try Self.records(device)[.extent(Sample.empty, 0)] == wanted)
     #expect(try VolumeDump(device) == before)
+    // And it is sealed still.
+    var options = StoreOptions()
+    options.backgroundThread = false
+    let store = try Store(mounting: device, options: options)
+    var cut = AttributeChanges()
+    cut.size = 0
+    #expect(throws: FSError.self) {
+      _ = try store.setAttributes(cut, of: Sample.empty, handle: nil, by: Credentials(uid: 0, gid: 0, pid: 1))
+    }
+    try store.unmount()
+    RepairTests.expectSound(device, "sealed and mounted")
   }
 
   /// No blocks for a copy: a hole, named. None for a second tree: nothing is written.
@@ -218,6 +251,21 @@ import Testing
     #expect(after.files["/attrs"]?.text.hasPrefix("regular mode 100600 size 0") == true)
     #expect(after.files["/dir/cut"] == (try reference.files["/dir/cut"]))
     #expect(notes(report).count { $0.kind == "inodeRecreated" } == 4)
+  }
+
+  /// The puts of an incomplete attribute are taken back, and none that came after them.
+  @Test func aRenumberedLinkWithHalfAnAttribute() throws {
+    var image = Sample.image()
+    image.inode(5, .symlink, links: 1, size: 7)
+    image.target(7, of: 5)
+    image.xattr("user.half", of: 5, bytes: 3000)
+    image.records[image.xattrKey("user.half", of: 5, piece: 2)] = nil
+    image.name("five", in: 1, 5, .symlink)
+    image.edit(1) { $0.size += 1 }
+    let device = image.build()
+    let report = repaired(device, "renumbered")
+    #expect(notes(report).contains(.attributeDropped(inode: 100, name: "user.half")))
+    #expect(try VolumeDump(device).files["/five"]?.inode == 100)
   }
 
   @Test func impossibleInodeNumber() throws {

@@ -22,7 +22,10 @@ import Testing
       #expect(report.after?.issues.map(\.message) == [], "\(what): \(report.before.issues.map(\.message))")
       guard report.after?.isSound == true else { return }
       #expect(RepairTests.repair(device).outcome == .notNeeded, "\(what)")
-      if report.before.volume?.totalBlocks == 4096 { try RepairTests.expectUsable(device, what) }
+      if report.before.volume?.totalBlocks == 4096 {
+        // Damage may make the root immutable: that is a sound volume where nothing can be made.
+        do { try RepairTests.expectUsable(device, what) } catch FSError.notPermitted {}
+      }
     case .notNeeded: #expect(report.before.isSound, "\(what)")
     case .refused(let refusal):
       #expect([.imageTruncated, .unknownFeatures, .generationsUsedUp].contains(refusal), "\(what): \(refusal)")

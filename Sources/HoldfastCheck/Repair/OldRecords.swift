@@ -71,6 +71,20 @@ struct OldRecords {
     return nil
   }
 
+  /// The greatest inode number below `limit` that any record of a file bears, 0 when there is none.
+  func greatestInode(below limit: InodeNumber) throws(FSError) -> InodeNumber {
+    let end = Key(high: limit, low: 0)
+    var greatest = overlay.mutations.last { $0.value != nil && $0.key < end }?.key.high ?? 0
+    for leaf in leaves.reversed() where leaf.first < end {
+      let node = try load(leaf, into: lookupBuffer)
+      for slot in 0..<BlockHeader.count(node) where TreeNode.slotKey(node, slot) < end {
+        greatest = max(greatest, TreeNode.slotKey(node, slot).high)
+      }
+      break
+    }
+    return greatest
+  }
+
   private func leaf(for key: Key) -> OldTree.Leaf? {
     var low = 0
     var high = leaves.count

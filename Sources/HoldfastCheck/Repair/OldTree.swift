@@ -125,3 +125,11 @@ struct OldTree {
     }
   }
 }
+
+extension TreeWalk.Defect {
+  /// Only records a repair makes anew can have been there: free space, its index, quarantine, chunks.
+  var holdsSpaceOnly: Bool {
+    guard let upper else { return false }
+    return Key(space: .free, object: 0, low: 0) <= lower && upper <= Key(space: .persistentSeal, object: 0, low: 0)
+  }
+}

@@ -93,7 +93,9 @@ public struct Repairer {
       notes.add(.journalCut(sequence: journal.expected, position: journal.endPosition))
     }
     let tree = OldTree(reader, superblock) { tell(.tree, $0, $1) }
-    for loss in tree.losses { notes.add(.recordsLost(block: loss.block, lower: loss.lower, upper: loss.upper)) }
+    for loss in tree.losses where !loss.holdsSpaceOnly {
+      notes.add(.recordsLost(block: loss.block, lower: loss.lower, upper: loss.upper))
+    }
     if !tree.salvaged.isEmpty { notes.add(.leavesSalvaged(count: UInt64(tree.salvaged.count))) }
 
     let old = OldRecords(device, superblock, tree, journal.overlay)

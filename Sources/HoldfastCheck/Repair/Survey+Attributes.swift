@@ -79,8 +79,9 @@ extension Survey {
     notes.add(.attributeDropped(inode: inode.kept, name: attribute.name))
   }
 
-  /// Before the next attribute and after the last.
-  private mutating func closeAttribute() {
+  /// Before the next attribute or the first record of another type: what an incomplete one put comes last among the
+  /// puts until then.
+  mutating func closeAttribute() {
     guard attribute.base != nil else { return }
     if !attribute.isDropped && attribute.remaining > 0, let last = attribute.keys.last {
       dropAttribute(and: last)

@@ -39,6 +39,7 @@ extension Survey {
     if inode.isImpossible { return edits.drop(key) }
     guard let type = key.type else { return leaveOut(key) }
     if type == .inode { return takeInode(key, value) }
+    if type != .xattr { closeAttribute() }
     if inode.type == nil { inode.type = implied(by: type) }
     guard fits(type) else {
       edits.drop(key)

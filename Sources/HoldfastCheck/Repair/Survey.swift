@@ -66,17 +66,9 @@ struct Survey {
     self.superblock = superblock
     self.old = old
     self.notes = notes
-    numbers = InodeNumbers(superblock, greatest: try Self.greatestInode(old))
+    numbers = InodeNumbers(superblock, greatest: try old.greatestInode(below: InodeNumbers.limit))
     try old.visit(progress: progress) { (key, value) throws(FSError) in try take(key, value) }
     finishFiles()
-  }
-
-  private static func greatestInode(_ old: OldRecords) throws(FSError) -> InodeNumber {
-    var greatest: InodeNumber = 0
-    try old.visit { (key, _) throws(FSError) in
-      if key.spaceBits == Key.Space.file.rawValue, key.object < InodeNumbers.limit { greatest = key.object }
-    }
-    return greatest
   }
 
   private mutating func take(_ key: Key, _ value: UnsafeRawBufferPointer) throws(FSError) {
