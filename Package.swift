@@ -21,6 +21,8 @@ let package = Package(
     .library(
       name: "HoldfastEngine",
       targets: ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore"]),
+    // For LD_PRELOAD by the mounted tests; no program links it.
+    .library(name: "HoldfastFaultShim", type: .dynamic, targets: ["HoldfastFaultShim"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -95,8 +97,10 @@ let package = Package(
     .executableTarget(
       name: "mounted-test-agent", dependencies: ["CMountedSupport", "CHoldfast"], path: "Tests/MountedTestAgent",
       swiftSettings: strict),
-    // They run the built command and the agent, which lie beside the test bundle.
-    tests("MountedTests", ["CMountedSupport", "CHoldfast"]),
+    .systemLibrary(name: "CFaultControl", path: "Tests/CFaultControl"),
+    .target(name: "HoldfastFaultShim", path: "Tests/FaultShim", publicHeadersPath: "."),
+    // They run the built command, the agent and the shim, which lie beside the test bundle.
+    tests("MountedTests", ["CMountedSupport", "CFaultControl", "CHoldfast"]),
     tests("HoldfastSealTests", ["CPlatform", "HoldfastBase", "HoldfastSeal"]),
     tests(
       "HoldfastStoreTests",

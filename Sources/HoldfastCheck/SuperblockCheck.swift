@@ -43,7 +43,7 @@ struct SuperblockCheck {
       }
     }
     compare(copies[0], copies[1], reader.log)
-    superblock = [copies[0], copies[1]].compactMap { $0 }.max { $0.generation < $1.generation }
+    superblock = Superblock.newest(of: [copies[0], copies[1]].compactMap { $0 })
     guard let superblock else {
       outcome = .unusable
       return
@@ -62,6 +62,10 @@ struct SuperblockCheck {
     {
       log.report(.superblocksDisagree(field: .geometry))
     } else if first.generation == second.generation {
+      // The errors bit is set in one copy after the other, and one of them may be past writing.
+      var (first, second) = (first, second)
+      first.state.remove(.errors)
+      second.state.remove(.errors)
       if first != second { log.report(.superblocksDisagree(field: .contents)) }
     } else if first.generation < second.generation {
       log.report(.superblockStale(copy: 0, generation: first.generation, newest: second.generation))

@@ -42,8 +42,19 @@ public struct MountTable: Sendable {
     return top
   }
 
-  /// The Holdfast mounts of the image at `path` (absolute, without symlinks).
-  public func holdfast(ofImage path: String) -> [MountEntry] { entries.filter { $0.isHoldfast && $0.source == path } }
+  /// The Holdfast mounts of the image at `path` (absolute, without symlinks), be it by another name of the file.
+  public func holdfast(ofImage path: String) -> [MountEntry] {
+    let file = Self.identity(of: path)
+    return entries.filter { entry in
+      entry.isHoldfast && (entry.source == path || file != nil && Self.identity(of: entry.source) == file)
+    }
+  }
+
+  private static func identity(of path: String) -> [UInt64]? {
+    var status = stat()
+    guard stat(path, &status) == 0 else { return nil }
+    return [UInt64(status.st_dev), UInt64(status.st_ino)]
+  }
 
   public var holdfastMounts: [MountEntry] { entries.filter(\.isHoldfast) }
 

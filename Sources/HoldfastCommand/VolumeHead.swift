@@ -11,7 +11,7 @@ public struct VolumeHead: Sendable {
 
   /// - Throws: `.notAnImage`, `.incompatibleFormat`, `.imageTruncated`, or the device's error.
   public init(reading device: BlockDevice) throws(FSError) {
-    var newest: Superblock?
+    var copies: [Superblock] = []
     let block = AlignedBuffer(byteCount: Block.size)
     for address in Geometry.superblocks {
       guard device.byteCount >= (address + 1) * UInt64(Block.size) else { continue }
@@ -19,9 +19,9 @@ public struct VolumeHead: Sendable {
       guard let copy = Superblock(decoding: UnsafeRawPointer(block.bytes.baseAddress!), address: address) else {
         continue
       }
-      if copy.generation >= newest?.generation ?? 0 { newest = copy }
+      copies.append(copy)
     }
-    guard let superblock = newest else { throw .notAnImage }
+    guard let superblock = Superblock.newest(of: copies) else { throw .notAnImage }
     let unknown = superblock.incompatible & ~Superblock.knownIncompatible
     guard unknown == 0 else { throw .incompatibleFormat(features: unknown) }
     guard superblock.isConsistent else { throw .corrupt(structure: .superblock, block: 0) }

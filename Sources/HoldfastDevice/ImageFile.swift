@@ -75,9 +75,8 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
   }
 
   public override func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(FSError) {
-    // A file that was cut short grows back, full of holes, by being written to: the write that would make it whole
-    // again must not hide that.
-    if offset + UInt64(bytes.count) == byteCount { try checkLength() }
+    // A file that was cut short would grow back by being written to, full of holes that read as zeros.
+    try checkLength()
     var done = 0
     while done < bytes.count {
       let count = pwrite(descriptor, bytes.baseAddress! + done, bytes.count - done, off_t(offset) + off_t(done))

@@ -165,6 +165,16 @@ public struct Superblock: Equatable, Sendable {
     label = String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
   }
 
+  /// The copy that counts: the newest. When the volume fails, its errors bit is set in one copy after the other, so of
+  /// two of one generation either's counts.
+  public static func newest(of copies: [Superblock]) -> Superblock? {
+    guard var newest = copies.max(by: { $0.generation < $1.generation }) else { return nil }
+    for copy in copies where copy.generation == newest.generation {
+      newest.state.formUnion(copy.state.intersection(.errors))
+    }
+    return newest
+  }
+
   /// True when all that never changes is the same in both.
   public func isOfSameVolume(as other: Superblock) -> Bool {
     id == other.id && totalBlocks == other.totalBlocks && journalBlocks == other.journalBlocks

@@ -11,7 +11,7 @@ extension MountSession {
   func syncAll(_ call: ControlCall) throws(FSError) -> ControlAnswer {
     let argument = try call.argument(holdfast_sync.self)
     guard argument.reserved == 0 else { throw .invalid(.argument) }
-    try store.syncAll()
+    try store.settle()
     return ControlAnswer(argument)
   }
 

@@ -50,11 +50,6 @@ public enum MountedVolume {
         }
       }
       defer { store.onFailure = nil }
-      if store.superblock.state.contains(.errors) {
-        logger.warning("\(image) met an error in an earlier mount: run holdfast fsck")
-      }
-      // What mounting itself has found.
-      store.reportFailure()
       let events = EventPipe()
       let signals = SignalWatch(events)
       defer { signals.end() }
@@ -67,7 +62,15 @@ public enum MountedVolume {
       session.transport.onInitialized = { events.send(.ready) }
       session.notifier.start(connection.handle)
       workers.start()
-      let isReady = wait(for: events, session: session, onReady: onReady)
+      let isReady = wait(for: events, session: session) {
+        onReady()
+        // Said now: before, in the background, there is nowhere to say it.
+        if store.superblock.state.contains(.errors) {
+          logger.warning("\(image) met an error in an earlier mount: run holdfast fsck")
+        }
+        // What mounting itself has found.
+        store.reportFailure()
+      }
       workers.stop()
       session.notifier.stop()
       return isReady ? .success(()) : .failure(.session)

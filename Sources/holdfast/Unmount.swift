@@ -25,14 +25,14 @@ struct Unmount: ParsableCommand {
       throw CommandError(mountPoint, "no Holdfast volume is mounted there")
     }
     let daemon = daemon(of: directory)
-    defer { if let daemon { close(daemon) } }
+    defer { if let daemon { close(daemon.descriptor) } }
     try detach(directory)
     guard let daemon else {
       complain("\(mountPoint): unmounted, but its daemon was not found: whether all is on disk is not known")
       throw ExitCode.failure
     }
-    waitForEnd(of: daemon)
-    try checkClean(mount)
+    waitForEnd(of: daemon.descriptor)
+    try checkClean(mount, uuid: daemon.uuid)
   }
 
   /// With a dead daemon the directory itself answers nothing; its parent does.
@@ -44,13 +44,16 @@ struct Unmount: ParsableCommand {
   }
 
   /// A pidfd of the daemon, taken while it answers, so that no other process can be meant.
-  private func daemon(of directory: String) -> Int32? {
-    struct Information: Decodable { var pid: Int32 }
+  private func daemon(of directory: String) -> (descriptor: Int32, uuid: String)? {
+    struct Information: Decodable {
+      var pid: Int32
+      var uuid: String
+    }
     guard let text = try? OpenFile(directory).mountInfo(),
-      let pid = try? JSONDecoder().decode(Information.self, from: Data(text)).pid
+      let information = try? JSONDecoder().decode(Information.self, from: Data(text))
     else { return nil }
-    let descriptor = holdfast_pidfd_open(pid)
-    return descriptor >= 0 ? descriptor : nil
+    let descriptor = holdfast_pidfd_open(information.pid)
+    return descriptor >= 0 ? (descriptor, information.uuid) : nil
   }
 
   private func detach(_ directory: String) throws(CommandError) {
@@ -81,11 +84,24 @@ struct Unmount: ParsableCommand {
     }
   }
 
-  /// The daemon cannot tell us how its last writes went; the superblock does.
-  private func checkClean(_ mount: MountEntry) throws(CommandError) {
-    guard let image = try? UnlockedImage(mount.source), let head = try? VolumeHead(reading: image),
-      !mount.superOptions.contains("ro"), !mount.options.contains("ro")
-    else { return }
+  /// The daemon cannot tell us how its last writes went; the superblock does, where the image is still the one there was.
+  private func checkClean(_ mount: MountEntry, uuid: String) throws(CommandError) {
+    if mount.superOptions.contains("ro") || mount.options.contains("ro") { return }
+    let image: UnlockedImage
+    do throws(FSError) {
+      image = try UnlockedImage(mount.source)
+    } catch .device(_, _, ENOENT) {
+      throw CommandError(
+        mount.source, "unmounted, but the image has been deleted or moved: whether all is on it is not known")
+    } catch {
+      // Somebody else's image, which this user may not read.
+      return
+    }
+    guard let head = try? VolumeHead(reading: image), head.superblock.id.description == uuid else {
+      throw CommandError(
+        mount.source, "unmounted, but this is not the volume that was mounted: whether all is on its image is not known"
+      )
+    }
     guard head.superblock.state.contains(.clean) else {
       throw CommandError(mount.source, "unmounted, but not cleanly (see the daemon's log): run holdfast fsck")
     }

@@ -1,10 +1,25 @@
+import Glibc
 import HoldfastBase
 import HoldfastDevice
 import Synchronization
 
 /// A device in memory that counts what is asked of it, fails where it is told to, and can lose its power.
 final class MemoryDevice: BlockDevice, @unchecked Sendable {
-  let memory: AlignedBuffer
+  /// Zeros until written to; pages nobody touches take no memory.
+  let memory: Memory
+
+  final class Memory: @unchecked Sendable {
+    let bytes: UnsafeMutableRawBufferPointer
+
+    init(byteCount: Int) {
+      let start = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+      precondition(start != MAP_FAILED, "mmap of \(byteCount) bytes")
+      bytes = UnsafeMutableRawBufferPointer(start: start, count: byteCount)
+    }
+
+    deinit { munmap(bytes.baseAddress, bytes.count) }
+  }
+
   let barriers = Atomic<Int>(0)
   let bytesWritten = Atomic<Int>(0)
   let bytesRead = Atomic<Int>(0)
@@ -30,7 +45,7 @@ final class MemoryDevice: BlockDevice, @unchecked Sendable {
   private var remembers = false
 
   init(mebibytes: Int) {
-    memory = AlignedBuffer(byteCount: mebibytes << 20)
+    memory = Memory(byteCount: mebibytes << 20)
     super.init(byteCount: UInt64(mebibytes) << 20)
   }
 

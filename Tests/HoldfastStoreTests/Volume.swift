@@ -22,6 +22,14 @@ struct Volume {
     store = try Store(mounting: device, options: options)
   }
 
+  /// Mounted from a copy of an image.
+  init(of image: [UInt8]) throws {
+    options = Volume.options
+    device = MemoryDevice(mebibytes: image.count >> 20)
+    device.memory.bytes.copyBytes(from: image)
+    store = try Store(mounting: device, options: options)
+  }
+
   static var options: StoreOptions {
     var options = StoreOptions()
     options.backgroundThread = false
@@ -63,6 +71,40 @@ struct Volume {
     try bytes(name) { old in
       try bytes(newName) { try store.rename(old, in: Volume.root, to: $0, in: Volume.root, flags: flags) }
     }
+  }
+
+  func removeDirectory(_ name: String, in parent: InodeNumber = root) throws {
+    try bytes(name) { try store.removeDirectory($0, in: parent) }
+  }
+
+  func makeSymlink(_ name: String, to targetBytes: Int) throws {
+    try bytes(name) { name in
+      try [UInt8](repeating: 0x61, count: targetBytes).withUnsafeBytes {
+        _ = try store.makeSymlink(to: $0, name, in: Volume.root, by: Volume.user)
+      }
+    }
+  }
+
+  /// A file without a name, let go at once.
+  func makeUnnamed() throws {
+    let new = NewInode(mode: 0o100644, umask: 0)
+    let inode = try store.makeUnnamed(new, in: Volume.root, by: Volume.user).inode
+    store.retain(inode)
+    store.release(inode)
+  }
+
+  func link(_ inode: InodeNumber, _ name: String) throws {
+    try bytes(name) { _ = try store.link(inode, as: $0, in: Volume.root) }
+  }
+
+  func setXattr(_ name: String, _ value: [UInt8], of inode: InodeNumber) throws {
+    try bytes(name) { name in
+      try value.withUnsafeBytes { try store.setXattr(name, of: inode, to: $0, mode: .any, by: Volume.user) }
+    }
+  }
+
+  func removeXattr(_ name: String, of inode: InodeNumber) throws {
+    try bytes(name) { try store.removeXattr($0, of: inode) }
   }
 
   func write(_ inode: InodeNumber, _ data: [UInt8], at offset: UInt64 = 0, append: Bool = false) throws {

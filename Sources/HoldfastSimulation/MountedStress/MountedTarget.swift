@@ -163,6 +163,7 @@ final class MountedTarget: StressTarget {
 
   private func synchronize(_ path: [UInt8]) -> Outcome {
     let directory = withPath(path) { holdfast_open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) }
+    guard directory >= 0 else { return answer(directory) }
     defer { close(directory) }
     return answer(fsync(directory))
   }

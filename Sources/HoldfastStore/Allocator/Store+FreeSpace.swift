@@ -44,11 +44,13 @@ extension Store {
   static let smallestChunkBlocks: UInt64 = 64
 
   /// A new metadata chunk, of the usual length or as long as the longest free run; false when that is too short.
-  func addChunk() throws(FSError) -> Bool {
+  func addChunk(atLeast count: UInt64) throws(FSError) -> Bool {
     var found = try freeRun(atLeast: chunkBlocks)
     if found == nil { found = try longestFreeRun() }
-    guard let run = found, run.count >= Store.smallestChunkBlocks else { return false }
-    let usable = run.count / Store.smallestChunkBlocks * Store.smallestChunkBlocks
+    guard let run = found, run.count >= count else { return false }
+    let usable =
+      run.count < Store.smallestChunkBlocks
+      ? run.count : run.count / Store.smallestChunkBlocks * Store.smallestChunkBlocks
     let chunk = BlockRange(start: run.start, count: min(usable, chunkBlocks))
     try checkRecorded(run)
     // The chunk is usable before its records are in the tree: they may need its nodes.

@@ -234,6 +234,21 @@ final class Tree {
     return true
   }
 
+  /// Copies every node of an older generation: all of them move to where free blocks are lowest. What the tree says
+  /// stays as it is, and so does each node's checkpointed copy.
+  func rewrite() throws(FSError) {
+    var key = Key.minimum
+    while true {
+      cache.beginOperation()
+      try descendForUpdate(key)
+      // The first key behind this leaf.
+      var level = 1
+      while level <= rootLevel, path[level].index + 1 >= BlockHeader.count(bytes(path[level].frame)) { level += 1 }
+      guard level <= rootLevel else { return }
+      key = TreeNode.entryKey(bytes(path[level].frame), path[level].index + 1)
+    }
+  }
+
   /// Transactions see to room for all they do. An image that has more of something than any volume comes to have
   /// (pieces of an attribute, say) gets an error here, before anything of the change is made.
   private func checkRoom() throws(FSError) {

@@ -62,10 +62,11 @@ final class MetadataChunks {
     return low < chunks.count && chunks[low].blocks.contains(block) ? low : nil
   }
 
-  /// A free block. The transaction's reservation promised that there is one.
+  /// A free block, in the lowest chunk that has one, so that the others empty and can be given back. The transaction's
+  /// reservation promised that there is one.
   func allocate() -> BlockNumber {
     precondition(freeBlocks > 0, "metadata reservation was too small")
-    while chunks[cursor].free == 0 { cursor = cursor + 1 == chunks.count ? 0 : cursor + 1 }
+    while chunks[cursor].free == 0 { cursor += 1 }
     for word in chunks[cursor].words.indices where chunks[cursor].words[word] != .max {
       let bit = (~chunks[cursor].words[word]).trailingZeroBitCount
       let offset = word * 64 + bit
@@ -98,6 +99,32 @@ final class MetadataChunks {
     chunks[index].words[offset / 64] &= ~(1 << UInt64(offset % 64))
     chunks[index].free += 1
     freeBlocks += 1
+    cursor = min(cursor, index)
+  }
+
+  // MARK: Giving back
+
+  /// Chunks in which neither this tree nor the last durable checkpoint has a block, the highest first, as long as so
+  /// many free blocks stay in the others.
+  func spareChunks(keeping kept: Int) -> [BlockRange] {
+    var left = freeBlocks
+    var spare: [BlockRange] = []
+    for chunk in chunks.reversed() where chunk.free == Int(chunk.blocks.count) && left - chunk.free >= kept {
+      left -= chunk.free
+      spare.append(chunk.blocks)
+    }
+    return spare
+  }
+
+  /// Forgets a chunk that is empty.
+  func remove(_ blocks: BlockRange) {
+    guard let index = index(of: blocks.start), chunks[index].blocks == blocks,
+      chunks[index].free == Int(blocks.count)
+    else { return }
+    chunks.remove(at: index)
+    freeBlocks -= Int(blocks.count)
+    totalBlocks -= blocks.count
+    cursor = 0
   }
 
   /// Frees a block when the checkpoint now being built is durable.

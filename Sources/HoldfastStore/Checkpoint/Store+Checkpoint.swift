@@ -13,8 +13,9 @@ import HoldfastDevice
 import HoldfastFormat
 
 extension Store {
-  /// Writes a checkpoint of everything so far. With `closing`, marks the volume clean.
-  func checkpoint(closing: Bool = false) throws(FSError) {
+  /// Writes a checkpoint of everything so far. With `closing`, marks the volume clean; with `givingBack`, drops chunks
+  /// that are empty, which a checkpoint made to find room must not.
+  func checkpoint(closing: Bool = false, givingBack: Bool = false) throws(FSError) {
     checkpointLock.lock()
     defer { checkpointLock.unlock() }
     takeLeadership()
@@ -22,15 +23,16 @@ extension Store {
     // The failure is known before anybody else may lead: see `commit`.
     defer { if leading { giveUpLeadership() } }
     do throws(FSError) {
-      try writeCheckpoint(closing: closing, &leading)
+      try writeCheckpoint(closing: closing, givingBack: givingBack, &leading)
     } catch {
-      treeLock.withLock { fail(error) }
+      // For want of blocks nothing has begun.
+      if error != .noSpace { treeLock.withLock { fail(error) } }
       throw error
     }
     if !closing { try? releaseDurableQuarantine() }
   }
 
-  private func writeCheckpoint(closing: Bool, _ leading: inout Bool) throws(FSError) {
+  private func writeCheckpoint(closing: Bool, givingBack: Bool, _ leading: inout Bool) throws(FSError) {
     let data = dataWrites.load(ordering: .acquiring)
     treeLock.lock()
     if let failure = writeFailure {
@@ -48,6 +50,14 @@ extension Store {
     let inJournal = journal.hasRoom(payloadBytes: pending.payloadBytes)
     let batch = pending.take()
     let batchTicket = ticket
+    var spare: [BlockRange] = []
+    do throws(FSError) {
+      if givingBack { spare = try dropSpareChunks() }
+    } catch {
+      fail(error)
+      treeLock.unlock()
+      throw error
+    }
     let map = chunks.freeze(id: volume.id, generation: tree.generation)
     volume.generation = tree.generation
     volume.root = tree.root
@@ -81,8 +91,76 @@ extension Store {
       chunks.thaw(map)
       journal.setTail(position: superblock.journalPosition)
       durableSuperblock = superblock
+      for chunk in spare { releaseQueue.append(chunk, ticket: 0) }
     }
     publishDurable(ticket: batchTicket, data: data)
+  }
+
+  /// Free blocks that stay in chunks however empty they are: a chunk given back today is not taken again tomorrow.
+  private var keptChunkBlocks: Int {
+    max(Int(chunkBlocks) * 3 / 4, Int(chunks.totalBlocks) / 8, metadataNeed(keys: Store.keysPerMake, .growing))
+  }
+
+  /// Makes quarantine of chunks nobody needs. Under the tree lock, by the checkpoint that is about to be frozen, which
+  /// alone carries these mutations: were they in the journal, replay would find nodes of its own where data is by then.
+  /// The blocks become free once the checkpoint is durable, like all that is in quarantine.
+  private func dropSpareChunks() throws(FSError) -> [BlockRange] {
+    let spare = chunks.spareChunks(keeping: keptChunkBlocks)
+    for chunk in spare {
+      // What the edit needs is read first: a node that cannot be read now costs nothing but this.
+      guard (try? tree.lookup(.chunk(chunk.start))) != nil, (try? tree.last(upTo: .quarantine(chunk.start))) != nil
+      else { return [] }
+    }
+    for chunk in spare {
+      chunks.remove(chunk)
+      try delete(.chunk(chunk.start))
+      let record = QuarantineRecord(count: chunk.count, inode: 0)
+      try withEncoded(QuarantineRecord.size, record.encode) { bytes throws(FSError) in
+        try put(.quarantine(chunk.start), bytes)
+      }
+    }
+    _ = pending.take()
+    return spare
+  }
+
+  /// Everything durable, everything freed given back as far as that is possible: what `holdfast sync` asks for.
+  public func settle() throws(FSError) {
+    try syncAll()
+    if isReadOnly { return }
+    try housekeep()
+    for round in 0..<Store.settlingRounds where try mayGiveBackChunks(isFirst: round == 0) {
+      try checkpoint(givingBack: true)
+    }
+    try syncAll()
+    try releaseDurableQuarantine()
+  }
+
+  /// Replaced nodes leave their chunks when a checkpoint is durable, empty chunks with the next one; and freeing what a
+  /// round gave back replaces nodes once more.
+  private static let settlingRounds = 5
+  /// A tree of so many nodes, one mebibyte, is rewritten so that it lies together; a larger one is left where it is.
+  private static let rewrittenNodes = 256
+
+  private func mayGiveBackChunks(isFirst: Bool) throws(FSError) -> Bool {
+    treeLock.lock()
+    defer { treeLock.unlock() }
+    guard writeFailure == nil, chunks.totalBlocks > chunkBlocks,
+      chunks.freeBlocks + chunks.releasedBlocks >= keptChunkBlocks + Int(Store.smallestChunkBlocks)
+    else { return false }
+    if isFirst {
+      let used = Int(chunks.totalBlocks) - chunks.freeBlocks
+      // Copied nodes stay until the checkpoint is durable.
+      if used <= Store.rewrittenNodes, chunks.freeBlocks >= 2 * used + Int(Store.smallestChunkBlocks) {
+        do throws(FSError) {
+          try tree.rewrite()
+        } catch {
+          if error.isDamage { fail(error) }
+          throw error
+        }
+      }
+      return true
+    }
+    return chunks.releasedBlocks > 0 || !chunks.spareChunks(keeping: keptChunkBlocks).isEmpty
   }
 
   /// The volume failed: its superblock says so, as far as it can still be written. Nothing else changes: this is the
@@ -93,20 +171,26 @@ extension Store {
     defer { checkpointLock.unlock() }
     guard var superblock = treeLock.withLock({ durableSuperblock }), !superblock.state.contains(.errors) else { return }
     superblock.state.insert(.errors)
-    superblock.state.remove(.clean)
-    // A device that refuses this as well has been reported already; unmount tries again.
-    guard (try? writeSuperblocks(superblock)) != nil else { return }
-    treeLock.withLock { durableSuperblock = superblock }
+    // Backwards, so that copy 0 is never the older one, not even where a failed checkpoint got as far as the copies; and
+    // each whatever becomes of the other: what it may say now is too good. A device that refuses this as well has been
+    // reported already; unmount tries again.
+    var isWritten = true
+    for address in Geometry.superblocks.reversed() {
+      do throws(FSError) { try write(superblock, at: address) } catch { isWritten = false }
+    }
+    if isWritten { treeLock.withLock { durableSuperblock = superblock } }
   }
 
   /// Both copies, one after the other: at every moment one of them is whole.
   func writeSuperblocks(_ superblock: Superblock) throws(FSError) {
-    for address in Geometry.superblocks {
-      let buffer = AlignedBuffer(byteCount: Block.size)
-      superblock.encode(to: buffer.bytes.baseAddress!, address: address)
-      try device.write(UnsafeRawBufferPointer(buffer.bytes), at: address << UInt64(Block.shift))
-      try device.barrier()
-    }
+    for address in Geometry.superblocks { try write(superblock, at: address) }
+  }
+
+  private func write(_ superblock: Superblock, at address: BlockNumber) throws(FSError) {
+    let buffer = AlignedBuffer(byteCount: Block.size)
+    superblock.encode(to: buffer.bytes.baseAddress!, address: address)
+    try device.write(UnsafeRawBufferPointer(buffer.bytes), at: address << UInt64(Block.shift))
+    try device.barrier()
   }
 
   /// Most adjacent nodes written by one device call: 1 MiB.

@@ -27,7 +27,7 @@ extension Store {
   }
 
   /// Keys a new inode may need: itself, its entry, its parent, an orphan, two access control lists of a block each.
-  private static let keysPerMake = 16
+  static let keysPerMake = 16
 
   private func make(
     _ new: NewInode, _ name: UnsafeRawBufferPointer, in parent: InodeNumber, by caller: Credentials,

@@ -107,6 +107,19 @@ extension Store {
     }
   }
 
+  /// Some extents from `blocks.start` on; returns where it stopped. Splitting frees nothing: see `checkMetadataRoom`.
+  private func makeUnwritten(
+    _ number: InodeNumber, _ blocks: BlockRange, _ permit: borrowing MapChangePermit
+  ) throws(FSError) -> FileBlock {
+    try transaction(keys: Store.removalStep * Store.keysPerExtentEdit + 1, .growing) { () throws(FSError) in
+      var record = try inode(number)
+      let reached = try convert(of: number, blocks, toWritten: false, limit: Store.removalStep, permit)
+      touchMap(&record)
+      try putInode(number, record)
+      return reached
+    }
+  }
+
   private func zeroRange(
     _ number: InodeNumber, _ record: InodeRecord, _ offset: UInt64, _ length: UInt64, keepSize: Bool, _ actor: Actor
   ) throws(FSError) {
@@ -127,13 +140,12 @@ extension Store {
     }
     var block = whole.start
     while block < whole.end {
-      block = try transaction(keys: Store.removalStep * Store.keysPerExtentEdit + 1, .shrinking) { () throws(FSError) in
-        var record = try inode(number)
-        let reached = try convert(
-          of: number, BlockRange(from: block, to: whole.end), toWritten: false, limit: Store.removalStep, permit)
-        touchMap(&record)
-        try putInode(number, record)
-        return reached
+      do throws(FSError) {
+        block = try makeUnwritten(number, BlockRange(from: block, to: whole.end), permit)
+      } catch .noSpace {
+        // No room for more extents: zeros do as well.
+        try zeroData(of: number, from: block << UInt64(Block.shift), to: whole.end << UInt64(Block.shift))
+        block = whole.end
       }
     }
     if grows { try zeroTail(of: number, size: record.size, upTo: end) }

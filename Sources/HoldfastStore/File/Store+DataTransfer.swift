@@ -9,6 +9,25 @@ import HoldfastFormat
 
 extension Store {
   func readData(into buffer: UnsafeMutableRawBufferPointer, at deviceOffset: UInt64) throws(FSError) {
+    try stoppingOnDamage { () throws(FSError) in try readDevice(into: buffer, at: deviceOffset) }
+  }
+
+  func writeData(_ bytes: UnsafeRawBufferPointer, at deviceOffset: UInt64) throws(FSError) {
+    defer { dataWrites.wrappingAdd(1, ordering: .releasing) }
+    try stoppingOnDamage { () throws(FSError) in try writeDevice(bytes, at: deviceOffset) }
+  }
+
+  /// An image cut short is met here first, as a rule.
+  private func stoppingOnDamage(_ body: () throws(FSError) -> Void) throws(FSError) {
+    do throws(FSError) {
+      try body()
+    } catch {
+      if error.isDamage { treeLock.withLock { fail(error) } }
+      throw error
+    }
+  }
+
+  private func readDevice(into buffer: UnsafeMutableRawBufferPointer, at deviceOffset: UInt64) throws(FSError) {
     if isAligned(UnsafeRawBufferPointer(buffer), deviceOffset) {
       return try device.read(into: buffer, at: deviceOffset)
     }
@@ -17,8 +36,7 @@ extension Store {
     memcpy(buffer.baseAddress!, bounce.bytes.baseAddress! + Int(deviceOffset - start), buffer.count)
   }
 
-  func writeData(_ bytes: UnsafeRawBufferPointer, at deviceOffset: UInt64) throws(FSError) {
-    defer { dataWrites.wrappingAdd(1, ordering: .releasing) }
+  private func writeDevice(_ bytes: UnsafeRawBufferPointer, at deviceOffset: UInt64) throws(FSError) {
     if isAligned(bytes, deviceOffset) { return try device.write(bytes, at: deviceOffset) }
     let (start, bounce) = bounceBuffer(bytes.count, deviceOffset)
     if deviceOffset != start || bounce.bytes.count != bytes.count {

@@ -93,10 +93,19 @@ extension Store {
     let end = offset + UInt64(bytes.count)
     let blocks = BlockRange.covering(byteOffset: offset, byteCount: UInt64(bytes.count))
     let permit = try authorizeWrite(number, record, blocks, end: end, actor)
+    try checkMetadataRoom(toSplit: number, blocks)
     try fill(number, blocks, growing: end > record.size, permit)
     if offset > record.size { try zeroTail(of: number, size: record.size, upTo: offset) }
     try writeBlocks(of: number, bytes, at: offset)
     try finishWrite(number, blocks, end: end, drop, permit)
+  }
+
+  /// Unwritten blocks that become written split extents, which frees nothing: such a change must not eat the metadata
+  /// blocks kept for deleting.
+  /// - Throws: `.noSpace`, before anything has changed.
+  func checkMetadataRoom(toSplit number: InodeNumber, _ blocks: BlockRange) throws(FSError) {
+    guard try reading({ () throws(FSError) in try hasUnwritten(number, blocks) }) else { return }
+    try transaction(keys: Store.removalStep * Store.keysPerExtentEdit, .growing) { () throws(FSError) in }
   }
 
   /// The gate's word for a write or allocation of `blocks` that ends at byte `end`.

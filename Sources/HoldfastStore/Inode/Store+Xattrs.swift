@@ -128,7 +128,8 @@ extension Store {
   }
 
   public func removeXattr(_ name: UnsafeRawBufferPointer, of inode: InodeNumber) throws(FSError) {
-    try transaction(keys: Limits.xattrValueBytes / Key.pieceBytes + 4, .shrinking) { () throws(FSError) in
+    // A value's pieces lie side by side, two to a leaf at least.
+    try transaction(keys: Limits.xattrValueBytes / Key.pieceBytes / 2 + 4, .shrinking) { () throws(FSError) in
       var record = try self.inode(inode)
       if !record.flags.isDisjoint(with: [.immutable, .appendOnly]) { throw .notPermitted }
       guard try deleteXattr(name, of: inode) else { throw .noData }

@@ -73,7 +73,9 @@ extension Store {
     }
     if committing || treeLock.withLock({ pending.payloadBytes > Store.batchBytes / 2 }) { try syncAll() }
     let (dirty, limit) = treeLock.withLock { (tree.dirtyCount, tree.cacheFrameLimit) }
-    if dirty > limit / 2 || journal.usage > journal.capacityBlocks / 2 { try checkpoint() }
+    if dirty > limit / 2 || journal.usage > journal.capacityBlocks / 2 {
+      try checkpoint(givingBack: true)
+    }
     try releaseDurableQuarantine()
     if let failure { throw failure }
   }

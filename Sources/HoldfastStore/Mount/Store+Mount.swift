@@ -94,7 +94,7 @@ extension Store {
     }
     // One of them is another volume's, or a former one's: whose tree it is must not be guessed.
     if copies.count == 2, !copies[0].isOfSameVolume(as: copies[1]) { throw .superblocksDisagree }
-    guard let newest = copies.max(by: { $0.generation < $1.generation }) else { throw .notAnImage }
+    guard let newest = Superblock.newest(of: copies) else { throw .notAnImage }
     guard newest.incompatible & ~Superblock.knownIncompatible == 0 else {
       throw .incompatibleFormat(features: newest.incompatible & ~Superblock.knownIncompatible)
     }

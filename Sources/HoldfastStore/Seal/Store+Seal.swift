@@ -157,6 +157,7 @@ extension Store {
       guard try reading({ () throws(FSError) in try hasUnwritten(inode, blocks) }) else { return }
       try reading { () throws(FSError) in try checkWritable() }
       let permit = try seals.authorize(.fill(blocks), inode: inode, by: actor)
+      try checkMetadataRoom(toSplit: inode, blocks)
       try fill(inode, blocks, growing: false, permit)
       var block = blocks.start
       while block < blocks.end {

@@ -154,14 +154,17 @@ extension Store {
     }
   }
 
-  /// Blocks of metadata below which a growing transaction asks for more: room to delete, commit and checkpoint.
-  private static let deletionRoom = 96
+  /// Most keys a shrinking transaction names: a step of a truncation.
+  private static let shrinkingKeys = removalStep * keysPerExtentEdit + 5
 
-  private func metadataNeed(keys: Int, _ purpose: Purpose) -> Int {
+  /// Metadata blocks a growing transaction leaves alone: what any shrinking one may need, so that it always finds them.
+  private var deletionRoom: Int { metadataNeed(keys: Store.shrinkingKeys, .shrinking) }
+
+  func metadataNeed(keys: Int, _ purpose: Purpose) -> Int {
     // Each key may copy its path up to the root and split its leaf; a checkpoint's chunk map needs blocks as well, and
     // replay wants a few more than it uses (see `replay`).
     keys * (tree.rootLevel + 2) / 2 + keys + 8 + chunks.mapBlockCount + Tree.nodesPerChange(level: tree.rootLevel)
-      + (purpose == .growing ? Store.deletionRoom : 0)
+      + (purpose == .growing ? deletionRoom : 0)
   }
 
   private func hasMetadataRoom(keys: Int, _ purpose: Purpose) -> Bool {
@@ -173,28 +176,34 @@ extension Store {
     treeLock.lock()
     let awaiting = chunks.releasedBlocks
     let worthCheckpoint = awaiting > 0 && UInt64(awaiting) >= chunks.totalBlocks / 4
-    let mayTakeChunk =
-      volume.freeBlocks >= Store.smallestChunkBlocks && (purpose != .growing || volume.freeBlocks > metadataReserve)
-    // The chunk's own records need a few nodes.
-    let canTakeChunk = mayTakeChunk && chunks.freeBlocks >= 6 * (tree.rootLevel + 2)
-    if canTakeChunk && !worthCheckpoint {
-      let before = mutations
-      do throws(FSError) {
-        if try addChunk() {
-          ticket += 1
-          treeLock.unlock()
-          return
-        }
-      } catch {
-        if mutations != before || error.isDamage { fail(error) }
-        treeLock.unlock()
-        throw error
-      }
+    do throws(FSError) {
+      if !worthCheckpoint, try takeChunk(purpose, atLeast: Store.smallestChunkBlocks) { return treeLock.unlock() }
+      // On a full volume every refusal comes this way: no checkpoint that cannot help.
+      let canHelp = chunks.freeBlocks + awaiting >= metadataNeed(keys: keys, purpose)
+      // The last resort: single blocks, where the free space is in splinters.
+      if !canHelp, try takeChunk(purpose, atLeast: 1) { return treeLock.unlock() }
+      guard canHelp else { throw .noSpace }
+    } catch {
+      treeLock.unlock()
+      throw error
     }
-    // On a full volume every refusal comes this way: no checkpoint that cannot help.
-    let canHelp = chunks.freeBlocks + awaiting >= metadataNeed(keys: keys, purpose)
     treeLock.unlock()
-    guard canHelp else { throw .noSpace }
     try checkpoint()
+  }
+
+  /// Adds a chunk of at least so many blocks, if there is one for this purpose. Under the tree lock.
+  private func takeChunk(_ purpose: Purpose, atLeast count: UInt64) throws(FSError) -> Bool {
+    guard volume.freeBlocks >= count, purpose != .growing || volume.freeBlocks > metadataReserve else { return false }
+    // The chunk's own records need a few nodes.
+    guard chunks.freeBlocks >= 6 * (tree.rootLevel + 2) else { return false }
+    let before = mutations
+    do throws(FSError) {
+      guard try addChunk(atLeast: count) else { return false }
+      ticket += 1
+      return true
+    } catch {
+      if mutations != before || error.isDamage { fail(error) }
+      throw error
+    }
   }
 }

@@ -23,6 +23,8 @@ enum TestEnvironment {
 
   static let holdfast = variable("HOLDFAST_BINARY") ?? (buildFolder + "/holdfast")
   static let agent = buildFolder + "/mounted-test-agent"
+  /// The library that makes the daemon's calls on its image fail (Tests/FaultShim).
+  static let faultShim = buildFolder + "/libHoldfastFaultShim.so"
 
   /// The folder of the test bundle: where the running program is, or what it was told to run is.
   private static let buildFolder: String = {

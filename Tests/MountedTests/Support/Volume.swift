@@ -36,9 +36,13 @@ final class Volume: @unchecked Sendable {
 
   deinit { remove() }
 
-  /// `blockingSignals`: as a parent that blocks all signals would start it.
-  func mount(_ options: String = "", blockingSignals: Bool = false) throws {
-    var arguments = [TestEnvironment.holdfast, "mount", image, mountPoint, "--log", logFile]
+  /// `blockingSignals`: as a parent that blocks all signals would start it. `faults`: what will fail below it.
+  /// `prefix`: a command that runs the command, such as prlimit(1).
+  func mount(
+    _ options: String = "", blockingSignals: Bool = false, faults: Faults? = nil, prefix: [String] = []
+  ) throws {
+    var arguments = prefix + [TestEnvironment.holdfast, "mount", image, mountPoint, "--log", logFile]
+    if let faults { arguments = ["env"] + faults.environment + arguments }
     if !options.isEmpty { arguments += ["-o", options] }
     let result = try Child(arguments, blockingSignals: blockingSignals).finish()
     guard result.status == 0 else { throw Trouble("mount: \(result.errorLine)\n\(log)") }
@@ -48,15 +52,23 @@ final class Volume: @unchecked Sendable {
 
   /// In order; everything is on disk and the daemon gone.
   func unmount() throws {
+    let result = try tryUnmount()
+    guard result.status == 0 else { throw Trouble("unmount: \(result.errorLine)") }
+  }
+
+  /// What `holdfast unmount` says; unless that is "busy" the mount is gone.
+  func tryUnmount() throws -> CommandResult {
     var result = try holdfast("unmount", mountPoint)
     // Children that other tests start hold our descriptors, closed or not, for a moment until they exec.
     for _ in 0..<20 where result.status != 0 && result.errors.contains("busy") {
       usleep(50_000)
       result = try holdfast("unmount", mountPoint)
     }
-    guard result.status == 0 else { throw Trouble("unmount: \(result.errorLine)") }
-    connection = nil
-    daemon = 0
+    if result.status == 0 || !result.errors.contains("busy") {
+      connection = nil
+      daemon = 0
+    }
+    return result
   }
 
   func remount(_ options: String = "") throws {
@@ -132,6 +144,9 @@ final class Volume: @unchecked Sendable {
     var image: String
     var mountpoint: String
     var readOnly: Bool
+    var state: String
+    var failure: String
+    var errorsSeen: Bool
     var seals: Int
     var usage: Usage
 
@@ -141,6 +156,20 @@ final class Volume: @unchecked Sendable {
       var quarantinedBlocks: Int
       var inodes: Int
     }
+  }
+
+  /// `holdfast info` of the image.
+  struct ImageInformation: Decodable {
+    var sizeBytes: UInt64
+    var journalBytes: UInt64
+    var clean: Bool
+    var errorsSeen: Bool
+  }
+
+  func imageInformation() throws -> ImageInformation {
+    let result = try holdfast("info", image, "--json")
+    guard result.status == 0 else { throw Trouble("info: \(result.errorLine)") }
+    return try decoded(Array(result.output.utf8))
   }
 
   func information() throws -> Information {
