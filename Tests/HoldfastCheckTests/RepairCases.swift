@@ -385,8 +385,10 @@ import Testing
 
   @Test func theMarkOfAnErrorIsTakenOff() throws {
     let device = Sample.image().build()
-    device.editSuperblocks { $0.put(UInt32(2), 132) }
+    // In one copy only: the other was past writing when the volume failed.
+    device.edit(256) { $0.put(UInt32(2), 132) }
     var checker = Checker(device: device)
+    #expect(checker.run().volume?.errorsSeen == true)
     #expect(checker.run().isSound)
     let report = RepairTests.repair(device, .harmless)
     #expect(report.outcome == .repaired && notes(report) == [.errorsForgotten, .superblocksWritten])

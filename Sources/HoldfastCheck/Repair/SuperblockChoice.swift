@@ -32,7 +32,7 @@ struct SuperblockChoice {
     {
       chosen = other
     }
-    superblock = chosen.superblock
+    superblock = isDecision ? chosen.superblock : Superblock.newest(of: fit.map(\.superblock)) ?? chosen.superblock
     copy = chosen.copy
   }
 
