@@ -138,7 +138,8 @@ struct Told {
   private let journalIsCut: Bool
 
   init(_ report: RepairReport) {
-    lines = report.entries.map { "\($0.note.message) [\($0.path)]" }
+    // What is harmless by its own grade explains nothing that changed or is gone.
+    lines = report.entries.filter { $0.note.grade != .harmless }.map { "\($0.note.message) [\($0.path)]" }
     lost = report.entries.compactMap {
       if case .recordsLost(_, let lower, let upper) = $0.note { (lower, upper) } else { nil }
     }

@@ -74,9 +74,8 @@ extension Store {
 
   /// What overlayfs leaves where a name of a lower layer is to be hidden: a character device 0, 0 that nobody may open.
   func makeWhiteout(
-    _ name: UnsafeRawBufferPointer, in parent: InodeNumber, by caller: Credentials
+    _ number: InodeNumber, _ name: UnsafeRawBufferPointer, in parent: InodeNumber, by caller: Credentials
   ) throws(FSError) {
-    let number = try takeInodeNumber()
     var directory = try inode(parent)
     try addEntry(name, number, .characterDevice, in: parent, &directory)
     try putInode(
@@ -87,7 +86,8 @@ extension Store {
     try putInode(parent, directory)
   }
 
-  private func takeInodeNumber() throws(FSError) -> InodeNumber {
+  /// The next number; `apply` moves on to the one behind when an inode gets it.
+  func takeInodeNumber() throws(FSError) -> InodeNumber {
     guard volume.nextInode < Key.maximumObject else { throw .noSpace }
     return volume.nextInode
   }

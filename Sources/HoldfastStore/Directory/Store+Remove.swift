@@ -85,8 +85,9 @@ extension Store {
         // Two names of one file: POSIX wants nothing to happen.
         if target.inode == source.inode { return nil }
       }
+      let whiteout = flags.contains(.whiteout) ? try takeInodeNumber() : nil
       let replaced = try move(source, from: parent, to: newName, in: newParent, replacing: target)
-      if flags.contains(.whiteout) { try makeWhiteout(name, in: parent, by: caller) }
+      if let whiteout { try makeWhiteout(whiteout, name, in: parent, by: caller) }
       return replaced
     }
     reclaimIfUnused(gone)
