@@ -71,12 +71,11 @@ public final class VolumeTarget {
   /// `notice` is told when blocks must be written because the host filesystem cannot reserve them.
   public func claim(notice: (String) -> Void) throws(CommandError) -> BlockDevice {
     if !isBlockDevice {
-      let descriptor = image.descriptor
-      guard ftruncate(descriptor, off_t(byteCount)) == 0 else { throw CommandError(path, errno: errno) }
+      do throws(FSError) { try image.resize(to: byteCount) } catch { throw CommandError(path, Self.text(error)) }
       do throws(CommandError) {
-        try preallocate(descriptor, notice: notice)
+        try preallocate(image.descriptor, notice: notice)
       } catch {
-        ftruncate(descriptor, off_t(originalByteCount))
+        try? image.resize(to: originalByteCount)
         throw error
       }
     }

@@ -4,6 +4,7 @@
 import CPlatform
 import Glibc
 import HoldfastBase
+import Synchronization
 
 public final class ImageFile: BlockDevice, @unchecked Sendable {
   public enum Mode: Sendable { case readOnly, readWrite }
@@ -13,6 +14,10 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
   public let isDirect: Bool
   private let isRegular: Bool
   private let alignmentBytes: Int
+  /// Of what a loop device shows, as far down as loop devices go: held for their locks.
+  private let backingDescriptors: [Int32]
+  /// The file is not to be shorter than this.
+  private let leastByteCount: Atomic<UInt64>
 
   public override var alignment: Int { alignmentBytes }
 
@@ -20,32 +25,56 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
   /// Waits at most `waitMilliseconds` for another process's lock.
   /// - Throws: `.device(.open…)` with the errno of open(2), or `.imageBusy`.
   public init(path: String, mode: Mode, direct: Bool = false, waitMilliseconds: Int = 0) throws(FSError) {
-    let flags = (mode == .readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC | (direct ? O_DIRECT : 0)
+    // A pipe by that name must not be waited for.
+    let flags = (mode == .readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | (direct ? O_DIRECT : 0)
     let fd = holdfast_open(path, flags, 0)
     guard fd >= 0 else { throw .device(operation: .open, byteOffset: 0, errno: errno) }
+    var backing: [Int32] = []
     do throws(FSError) {
-      var waited = 0
-      while flock(fd, (mode == .readOnly ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0 {
-        if errno == EINTR { continue }
-        guard errno == EWOULDBLOCK else { throw .device(operation: .open, byteOffset: 0, errno: errno) }
-        guard waited < waitMilliseconds else { throw .imageBusy }
-        usleep(20_000)
-        waited += 20
+      try Self.lock(fd, mode, waitMilliseconds: waitMilliseconds)
+      // The same bytes by another way: whoever opens the file itself, or another loop device over it, meets this lock.
+      while let file = LoopDevice.backingFile(of: backing.last ?? fd) {
+        let below = holdfast_open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0)
+        // Out of our sight (another namespace): then it is out of the sight of others here as well.
+        guard below >= 0 else { break }
+        backing.append(below)
+        try Self.lock(below, mode, waitMilliseconds: waitMilliseconds)
       }
+      backingDescriptors = backing
       let (size, isRegular) = try Self.byteCount(of: fd)
       self.isRegular = isRegular
       self.path = path
       descriptor = fd
       isDirect = direct
       alignmentBytes = direct ? 4096 : 1
+      leastByteCount = Atomic(size)
       super.init(byteCount: size)
     } catch {
-      close(fd)
+      for descriptor in backing + [fd] { close(descriptor) }
       throw error
     }
   }
 
-  deinit { close(descriptor) }
+  deinit { for descriptor in backingDescriptors + [descriptor] { close(descriptor) } }
+
+  private static func lock(_ fd: Int32, _ mode: Mode, waitMilliseconds: Int) throws(FSError) {
+    var waited = 0
+    while flock(fd, (mode == .readOnly ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0 {
+      if errno == EINTR { continue }
+      guard errno == EWOULDBLOCK else { throw .device(operation: .open, byteOffset: 0, errno: errno) }
+      guard waited < waitMilliseconds else { throw .imageBusy }
+      usleep(20_000)
+      waited += 20
+    }
+  }
+
+  /// mkfs: gives a regular file its size, before it holds anything.
+  public func resize(to byteCount: UInt64) throws(FSError) {
+    while ftruncate(descriptor, off_t(byteCount)) != 0 {
+      guard errno == EINTR else { throw .device(operation: .write, byteOffset: byteCount, errno: errno) }
+    }
+    leastByteCount.store(min(byteCount, self.byteCount), ordering: .relaxed)
+  }
 
   private static func byteCount(of fd: Int32) throws(FSError) -> (bytes: UInt64, isRegular: Bool) {
     var status = stat()
@@ -100,8 +129,9 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
     guard isRegular else { return }
     var status = stat()
     guard fstat(descriptor, &status) == 0 else { throw .device(operation: .barrier, byteOffset: 0, errno: errno) }
-    guard UInt64(status.st_size) >= byteCount else {
-      throw .imageTruncated(expectedBytes: byteCount, actualBytes: UInt64(status.st_size))
+    let least = leastByteCount.load(ordering: .relaxed)
+    guard UInt64(status.st_size) >= least else {
+      throw .imageTruncated(expectedBytes: least, actualBytes: UInt64(status.st_size))
     }
   }
 }

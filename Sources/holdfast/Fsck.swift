@@ -82,9 +82,14 @@ struct Fsck: ParsableCommand {
     } else {
       tellIssues(report)
       tellVolume(report)
-      if report.outcome == .complete, !report.isSound { print("\(image): \(found(report)), nothing changed") }
+      if report.isPartial { print("\(image): damaged nodes hide records; these counts are not of all there is") }
+      if report.outcome == .complete, !report.isSound {
+        print("\(image): \(found(report)), nothing changed (-p repairs what loses nothing, -y everything)")
+      }
     }
+    try flushReport()
     try refuseForeign(report)
+    if report.outcome == .unusable { throw noSuperblock }
     if !report.isSound { throw ExitCode(Status.damaged) }
   }
 
@@ -142,13 +147,23 @@ struct Fsck: ParsableCommand {
       throw CommandError(
         image, "\(found(report.before)), nothing changed: \(refusal.advice)", exitStatus: Status.damaged)
     case .impossible:
-      throw CommandError(
-        image, "neither superblock copy can be used: nothing says where the volume's parts are",
-        exitStatus: Status.failed)
+      throw noSuperblock
     case .failed(let error):
       throw CommandError(image, "the repair was cut short: \(error)", exitStatus: Status.failed)
     }
+    try flushReport()
     if report.exitStatus != 0 { throw ExitCode(report.exitStatus) }
+  }
+
+  private var noSuperblock: CommandError {
+    CommandError(
+      image, "neither superblock copy can be used: nothing says where the volume's parts are",
+      exitStatus: Status.failed)
+  }
+
+  /// A report nobody could read is no check.
+  private func flushReport() throws(CommandError) {
+    guard fflush(nil) == 0 else { throw CommandError("stdout", errno: errno, exitStatus: Status.failed) }
   }
 
   private func tellRepaired(_ report: RepairReport) {
@@ -178,7 +193,7 @@ extension RepairReport.Refusal {
   fileprivate var advice: String {
     switch self {
     case .needsDecision: "-y repairs it, at the cost told above"
-    case .noSpace: "no room for new metadata beside the old; mount it read-only and copy the files off"
+    case .noSpace: "no room for new metadata beside the old; if it still mounts (-o ro), copy the files off"
     case .imageTruncated: "the image is cut short; make it as long as it was (truncate -s), what was cut off is lost"
     case .unknownFeatures: "a newer Holdfast made this volume and must repair it"
     case .generationsUsedUp: "its checkpoint number cannot rise any more; mount it read-only and copy"

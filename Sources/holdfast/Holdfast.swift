@@ -35,6 +35,7 @@ struct Holdfast: ParsableCommand {
     ])
 
   static func main() {
+    openStandardDescriptors()
     do {
       try refuseMangledArguments()
       let (arguments, held) = Hold.split(Array(CommandLine.arguments.dropFirst()))
@@ -47,6 +48,18 @@ struct Holdfast: ParsableCommand {
       guard fflush(nil) == 0 else { throw CommandError("stdout", errno: errno) }
     } catch {
       end(with: error)
+    }
+  }
+
+  /// Whoever starts us may have closed some of them: then the image would get that number, and messages would be
+  /// written over it.
+  private static func openStandardDescriptors() {
+    while true {
+      let descriptor = open("/dev/null", O_RDWR)
+      if descriptor < 0 || descriptor > STDERR_FILENO {
+        close(descriptor)
+        return
+      }
     }
   }
 

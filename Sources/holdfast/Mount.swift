@@ -54,6 +54,16 @@ struct Mount: ParsableCommand {
   @Option(help: .hidden)
   var reportTo: Int32?
 
+  /// A mount whose daemon has died still answers stat(2) from the kernel's cache; another one would hide it.
+  private func refuseDeadMount(_ directory: String) throws(CommandError) {
+    let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    if descriptor >= 0 {
+      close(descriptor)
+    } else if errno == ENOTCONN {
+      throw CommandError(mountPoint, "a mount without its daemon is there: holdfast unmount \(mountPoint) first")
+    }
+  }
+
   func run() throws {
     let parsed = try Self.parse(options)
     let source = try Path.resolved(image)
@@ -61,6 +71,7 @@ struct Mount: ParsableCommand {
     var status = stat()
     guard stat(directory, &status) == 0 else { throw CommandError(mountPoint, errno: errno) }
     guard status.st_mode & S_IFMT == S_IFDIR else { throw CommandError(mountPoint, "not a directory") }
+    try refuseDeadMount(directory)
     if let reportTo {
       try DaemonReport.serving(on: reportTo, log: log) { (report) throws(CommandError) in
         try serve(source, directory, parsed, Log.background(toFile: log != nil), report)

@@ -97,7 +97,13 @@ struct Unmount: ParsableCommand {
       // Somebody else's image, which this user may not read.
       return
     }
-    guard let head = try? VolumeHead(reading: image), head.superblock.id.description == uuid else {
+    let head: VolumeHead
+    do throws(FSError) {
+      head = try VolumeHead(reading: image)
+    } catch {
+      throw CommandError(mount.source, "unmounted, but not cleanly: \(error)")
+    }
+    guard head.superblock.id.description == uuid else {
       throw CommandError(
         mount.source, "unmounted, but this is not the volume that was mounted: whether all is on its image is not known"
       )

@@ -95,4 +95,37 @@ struct RepairCommandTests {
       #expect(locked.status != 0 && locked.output.contains("waiting for"), "\(locked.output)")
     }
   }
+
+  /// Closed standard descriptors are not the image's: nothing we say is written over it.
+  @Test func closedStandardDescriptors() throws {
+    try withDamaged("true") { image, sum in
+      let before = try sum()
+      for closed in [">&-", "2>&-", "<&-", "<&- >&- 2>&-"] {
+        #expect(try Shell("(\(command) fsck -y --json \(image) \(closed))").status == 0, "\(closed)")
+        #expect(try sum() == before, "\(closed)")
+      }
+      // A report nobody gets is no check.
+      #expect(try Shell("(\(command) fsck -n \(image) > /dev/full)").status == 8)
+    }
+  }
+
+  @Test func neitherSuperblock() throws {
+    try withDamaged(
+      "for block in 0 256; do printf x | dd of=$image bs=1 seek=$((block * 4096)) conv=notrunc status=none; done"
+    ) { image, sum in
+      let before = try sum()
+      for option in ["-n", "-p", "-y"] {
+        let result = try fsck("\(option) \(image)")
+        #expect(result.status == 8 && result.output.contains("neither superblock copy can be used"), "\(result.output)")
+      }
+      #expect(try sum() == before)
+    }
+  }
+
+  @Test func aPipeIsNotWaitedFor() throws {
+    try inTemporaryFolder { folder in
+      let result = try Shell("mkfifo \(folder)/pipe; \(command) fsck -n \(folder)/pipe")
+      #expect(result.status == 8, "\(result.output)")
+    }
+  }
 }

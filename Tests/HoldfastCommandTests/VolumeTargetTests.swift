@@ -19,6 +19,47 @@ import Testing
     }
   }
 
+  /// A file that is there is cut to the size asked for, and can be written to afterwards.
+  @Test func anExistingFileIsCut() throws {
+    try inTemporaryFolder { folder in
+      let path = folder + "/large.img"
+      #expect(try Shell("truncate -s 64M \(path)").status == 0)
+      let target = try VolumeTarget(path, size: 32 << 20)
+      let device = try target.claim { _ in }
+      let block = AlignedBuffer(byteCount: 4096)
+      try device.write(UnsafeRawBufferPointer(block.bytes), at: 1 << 20)
+      try device.barrier()
+      #expect(device.byteCount == 32 << 20 && size(path)?.bytes == 32 << 20)
+    }
+  }
+
+  /// The file under a loop device, the device, and another one over the same file are one image to whoever locks it.
+  @Test(.enabled(if: geteuid() == 0 && access("/dev/loop-control", R_OK) == 0, "needs root and loop devices"))
+  func aLoopDeviceAndItsFileAreOneImage() throws {
+    try inTemporaryFolder { folder in
+      let path = folder + "/a.img"
+      let made = try Shell("truncate -s 16M \(path) && losetup -f --show \(path) && losetup -f --show \(path)")
+      let loops = made.output.split(separator: "\n").map(String.init)
+      defer { for loop in loops { _ = try? Shell("losetup -d \(loop)") } }
+      try #require(made.status == 0 && loops.count == 2, "\(made.output)")
+      let ways = [path] + loops
+      for first in ways {
+        for second in ways where second != first {
+          let held = try ImageFile(path: first, mode: .readWrite)
+          #expect(throws: FSError.imageBusy, "\(first), then \(second)") {
+            try ImageFile(path: second, mode: .readWrite)
+          }
+          #expect(throws: FSError.imageBusy) { try ImageFile(path: second, mode: .readOnly) }
+          withExtendedLifetime(held) {}
+        }
+        // Readers share.
+        let reader = try ImageFile(path: first, mode: .readOnly)
+        for second in ways { _ = try ImageFile(path: second, mode: .readOnly) }
+        withExtendedLifetime(reader) {}
+      }
+    }
+  }
+
   @Test func newFileIsPreallocatedAndGoesUnlessKept() throws {
     try inTemporaryFolder { folder in
       let path = folder + "/new.img"

@@ -1,0 +1,25 @@
+/// Loop devices (loop(4)): a block device that shows a file's bytes, which others may reach by the file itself.
+
+import Glibc
+
+enum LoopDevice {
+  private static let pathBytes = 4096
+
+  /// The path of the file that the loop device open as `fd` shows, from sysfs; nil for anything else.
+  static func backingFile(of fd: Int32) -> String? {
+    var status = stat()
+    guard fstat(fd, &status) == 0, status.st_mode & S_IFMT == S_IFBLK else { return nil }
+    let device = UInt64(status.st_rdev)
+    // As glibc's gnu_dev_major and gnu_dev_minor have it.
+    let major = (device >> 8 & 0xfff) | (device >> 32 & ~0xfff)
+    let minor = (device & 0xff) | (device >> 12 & 0xffff_ff00)
+    let attribute = open("/sys/dev/block/\(major):\(minor)/loop/backing_file", O_RDONLY | O_CLOEXEC)
+    guard attribute >= 0 else { return nil }
+    defer { close(attribute) }
+    var bytes = [UInt8](repeating: 0, count: pathBytes)
+    let count = read(attribute, &bytes, bytes.count)
+    // One line.
+    guard count > 1 else { return nil }
+    return String(validating: bytes[..<(count - 1)], as: UTF8.self)
+  }
+}
