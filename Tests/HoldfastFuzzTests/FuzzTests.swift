@@ -2,8 +2,8 @@ import Glibc
 import HoldfastFuzz
 import Testing
 
-/// Hostile images: kept inputs, and a bounded run of new ones. HOLDFAST_FUZZ_SEED repeats a run, HOLDFAST_FUZZ_SECONDS
-/// makes it longer; scripts/fuzz-images.sh runs for as long as one likes.
+/// Hostile images: kept inputs, and a bounded run of others. HOLDFAST_FUZZ_SEED makes it another run,
+/// HOLDFAST_FUZZ_SECONDS a longer one; scripts/fuzz-images.sh runs for as long as one likes.
 @Suite(.serialized) struct FuzzTests {
   /// Whatever ever found something.
   @Test func keptInputs() throws {
@@ -13,8 +13,12 @@ import Testing
     for name in names { #expect(try supervisor.replay("\(Regression.folder)/\(name)") == nil, "\(name)") }
   }
 
+  /// The same inputs in every run, as many as fit: a change is judged by itself, and not by luck. New ones are
+  /// scripts/fuzz-images.sh's.
+  private static let seed: UInt64 = 1
+
   @Test func newInputs() throws {
-    let seed = variable("HOLDFAST_FUZZ_SEED").flatMap { UInt64($0) } ?? .random(in: 0..<1 << 60)
+    let seed = variable("HOLDFAST_FUZZ_SEED").flatMap { UInt64($0) } ?? Self.seed
     let seconds = variable("HOLDFAST_FUZZ_SECONDS").flatMap { Int($0) } ?? 30
     print("fuzz seed \(seed)")
     let summary = try FuzzSupervisor(executable: Self.executable).run(seed: seed, seconds: seconds)

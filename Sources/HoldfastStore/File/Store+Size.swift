@@ -98,7 +98,8 @@ extension Store {
           record.kind == .truncating
         else { return nil }
         guard try tree.lookup(.inode(number)) != nil else { throw .corrupt(structure: .orphanRecord, block: number) }
-        return record.firstBlock
+        // No file has a block there or behind: nothing is left to cut.
+        return min(record.firstBlock, Store.maximumFileBlocks)
       }
       guard let first else { continue }
       let permit = try seals.authorize(
