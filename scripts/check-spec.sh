@@ -1,6 +1,6 @@
 #!/bin/sh
 # check-spec.sh: checks docs/spec/recall.pml exhaustively with Spin, then that each of its properties fails when the protocol
-# is broken on purpose. Half a minute on one core. The last line is the summary.
+# is broken on purpose. Under a minute on one core. The last line is the summary.
 set -eu
 . "$(dirname -- "$0")/lib.sh"
 cd "$root"

@@ -81,32 +81,18 @@ public struct Checker {
   private func merge(
     _ walk: inout TreeWalk, _ overlay: Overlay, _ tally: inout TreeTally, _ records: inout RecordCheck
   ) {
-    let changes = overlay.mutations
+    var merge = overlay.merge()
     let total = walk.chunks.markedBlocks
-    var next = 0
     while let leaf = walk.nextLeaf() {
       if walk.lost.count != records.lost.count { records.lost = walk.lost }
       if walk.visited % Self.progressInterval == 0 { tell(.tree, walk.visited, total) }
       for index in 0..<BlockHeader.count(leaf) {
-        let key = TreeNode.slotKey(leaf, index)
-        let value = TreeNode.value(leaf, index)
-        tally.take(key, value)
-        while next < changes.count, changes[next].key < key {
-          if let changed = changes[next].value { records.take(changes[next].key, changed) }
-          next += 1
-        }
-        if next < changes.count, changes[next].key == key {
-          if let changed = changes[next].value { records.take(key, changed) }
-          next += 1
-        } else {
-          records.take(key, value)
-        }
+        tally.take(TreeNode.slotKey(leaf, index), TreeNode.value(leaf, index))
       }
+      merge.take(leaf) { records.take($0, $1) }
     }
     records.lost = walk.lost
-    for change in changes[next...] {
-      if let value = change.value { records.take(change.key, value) }
-    }
+    merge.finish { records.take($0, $1) }
     records.finish()
     tell(.tree, walk.visited, total)
   }

@@ -13,24 +13,14 @@ struct ImageReader {
 
   /// Fills `buffer` from `block` on; false, without an issue, when that fails.
   func canRead(into buffer: UnsafeMutableRawBufferPointer, from block: BlockNumber) -> Bool {
-    let wanted = UInt64(buffer.count >> Block.shift)
-    guard block < blocks, wanted <= blocks - block else { return false }
-    do throws(FSError) {
-      try device.read(into: buffer, at: block << UInt64(Block.shift))
-      return true
-    } catch {
-      return false
-    }
+    (try? load(into: buffer, from: block)) ?? false
   }
 
   /// Fills `buffer` from `block` on; false, and an issue, when that fails. Blocks behind the image's end are
   /// unreadable without an issue of their own: the truncation has been reported.
   func read(into buffer: UnsafeMutableRawBufferPointer, from block: BlockNumber) -> Bool {
-    let wanted = UInt64(buffer.count >> Block.shift)
-    guard block < blocks, wanted <= blocks - block else { return false }
     do throws(FSError) {
-      try device.read(into: buffer, at: block << UInt64(Block.shift))
-      return true
+      return try load(into: buffer, from: block)
     } catch {
       if case .device(_, let offset, let code) = error {
         log.report(.unreadable(byteOffset: offset, errno: code))
@@ -39,5 +29,13 @@ struct ImageReader {
       }
       return false
     }
+  }
+
+  /// False behind the image's end.
+  private func load(into buffer: UnsafeMutableRawBufferPointer, from block: BlockNumber) throws(FSError) -> Bool {
+    let wanted = UInt64(buffer.count >> Block.shift)
+    guard block < blocks, wanted <= blocks - block else { return false }
+    try device.read(into: buffer, at: block << UInt64(Block.shift))
+    return true
   }
 }

@@ -84,12 +84,7 @@ struct InodeTable {
   func index(of number: InodeNumber) -> Int? {
     guard let last = entries.last, number <= last.number else { return nil }
     let bucket = Int(number >> shift)
-    var low = buckets[bucket]
-    var high = buckets[bucket + 1]
-    while low < high {
-      let middle = (low + high) / 2
-      if entries[middle].number < number { low = middle + 1 } else { high = middle }
-    }
-    return low < entries.count && entries[low].number == number ? low : nil
+    let index = entries[buckets[bucket]..<buckets[bucket + 1]].partitioningIndex { $0.number >= number }
+    return index < entries.count && entries[index].number == number ? index : nil
   }
 }

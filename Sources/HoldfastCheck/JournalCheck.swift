@@ -63,7 +63,7 @@ struct JournalCheck {
     guard let base = ring.bytes.baseAddress else { return [] }
     return stride(from: 0, to: ringBytes, by: Block.size).compactMap { offset in
       let block = UnsafeRawPointer(base + offset)
-      guard block.u32(4) == BlockHeader.magic, block.u16(8) == BlockType.journal.rawValue else { return nil }
+      guard JournalRecord.isMarked(block) else { return nil }
       return (position(offset), BlockHeader.generation(block))
     }
   }
@@ -118,7 +118,7 @@ struct JournalCheck {
     var budget = 16 * ringBytes
     for offset in stride(from: end, to: ringBytes, by: Block.size) {
       let block = UnsafeRawPointer(base + offset)
-      guard block.u32(4) == BlockHeader.magic, block.u16(8) == BlockType.journal.rawValue,
+      guard JournalRecord.isMarked(block),
         block.u64(32) == position(offset), BlockHeader.generation(block) > expected,
         let byteCount = extent(at: offset)
       else { continue }

@@ -22,13 +22,8 @@ struct LostRanges {
   /// Whether any key in [lower, upper) was lost.
   func touches(_ lower: Key, _ upper: Key) -> Bool {
     if ranges.isEmpty { return false }
-    var low = 0
-    var high = ranges.count
-    while low < high {
-      let middle = (low + high) / 2
-      if let end = ranges[middle].upper, end <= lower { low = middle + 1 } else { high = middle }
-    }
-    return low < ranges.count && ranges[low].lower < upper
+    let index = ranges.partitioningIndex { $0.upper.map { $0 > lower } ?? true }
+    return index < ranges.count && ranges[index].lower < upper
   }
 
   /// Whether any record of inode `number` was lost.

@@ -98,14 +98,9 @@ struct MetadataChunks {
   }
 
   private func find(_ block: BlockNumber) -> Chunk? {
-    var low = 0
-    var high = chunks.count
-    while low < high {
-      let middle = (low + high) / 2
-      if chunks[middle].start <= block { low = middle + 1 } else { high = middle }
-    }
-    guard low > 0, block - chunks[low - 1].start < chunks[low - 1].count else { return nil }
-    return chunks[low - 1]
+    let next = chunks.partitioningIndex { $0.start > block }
+    guard next > 0, block - chunks[next - 1].start < chunks[next - 1].count else { return nil }
+    return chunks[next - 1]
   }
 }
 

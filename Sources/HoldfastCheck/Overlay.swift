@@ -37,4 +37,42 @@ struct Overlay {
     }
     mutations = kept
   }
+
+  func merge() -> Merge { Merge(changes: mutations) }
+
+  /// The records of a tree changed by an overlay, in key order: `take` each leaf in turn, then `finish`.
+  struct Merge {
+    fileprivate let changes: [Mutation]
+    private var next = 0
+
+    fileprivate init(changes: [Mutation]) { self.changes = changes }
+
+    mutating func take<Failure>(
+      _ leaf: UnsafeRawPointer, _ body: (Key, UnsafeRawBufferPointer) throws(Failure) -> Void
+    ) throws(Failure) {
+      for slot in 0..<BlockHeader.count(leaf) {
+        let key = TreeNode.slotKey(leaf, slot)
+        while next < changes.count, changes[next].key < key { try takeChange(body) }
+        if next < changes.count, changes[next].key == key {
+          try takeChange(body)
+        } else {
+          try body(key, TreeNode.value(leaf, slot))
+        }
+      }
+    }
+
+    mutating func finish<Failure>(
+      _ body: (Key, UnsafeRawBufferPointer) throws(Failure) -> Void
+    ) throws(Failure) {
+      while next < changes.count { try takeChange(body) }
+    }
+
+    private mutating func takeChange<Failure>(
+      _ body: (Key, UnsafeRawBufferPointer) throws(Failure) -> Void
+    ) throws(Failure) {
+      let change = changes[next]
+      next += 1
+      if let value = change.value { try body(change.key, value) }
+    }
+  }
 }

@@ -152,16 +152,11 @@ struct RecordCheck {
   }
 
   private mutating func explainOverhang(of inode: InodeNumber, _ orphan: OrphanRecord) {
-    var low = 0
-    var high = overhangs.count
-    while low < high {
-      let middle = (low + high) / 2
-      if overhangs[middle].inode < inode { low = middle + 1 } else { high = middle }
-    }
-    if low < overhangs.count, overhangs[low].inode == inode,
-      orphan.kind == .unlinked || overhangs[low].fileBlock >= orphan.firstBlock
+    let index = overhangs.partitioningIndex { $0.inode >= inode }
+    if index < overhangs.count, overhangs[index].inode == inode,
+      orphan.kind == .unlinked || overhangs[index].fileBlock >= orphan.firstBlock
     {
-      overhangs[low].isExplained = true
+      overhangs[index].isExplained = true
     }
   }
 }

@@ -24,6 +24,11 @@ public enum JournalRecord {
     Block.count(covering: UInt64(headerBytes + payloadBytes))
   }
 
+  /// Whether what lies here bears the magic and the type of a record: all that may be said of it unread.
+  @inlinable public static func isMarked(_ block: UnsafeRawPointer) -> Bool {
+    block.u32(4) == BlockHeader.magic && block.u16(8) == BlockType.journal.rawValue
+  }
+
   @inlinable public static func payloadBytes(_ record: UnsafeRawPointer) -> Int { Int(record.u32(48)) }
 
   /// Reads mutations of a checksummed payload; false when the bytes do not parse (then nothing may be applied).

@@ -25,7 +25,7 @@ import Testing
     for position in 0..<superblock.journalBlocks {
       try volume.device.read(into: block.bytes, at: (superblock.journalStart + position) << UInt64(Block.shift))
       let p = UnsafeRawPointer(block.bytes.baseAddress!)
-      guard p.u32(4) == BlockHeader.magic, p.u16(8) == BlockType.journal.rawValue else { continue }
+      guard JournalRecord.isMarked(p) else { continue }
       if p.u64(32) == position { records += 1 } else { lures += 1 }
     }
     return (lures, records)

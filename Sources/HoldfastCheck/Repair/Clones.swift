@@ -21,15 +21,15 @@ struct Clones {
   /// Bytes copied at a time.
   private static let bufferBytes = 1 << 20
 
-  /// Takes room for `contested` out of `available`. What finds none is a hole, and so are blocks that `device` cannot
+  /// Takes room for `contested` out of `available`. What finds none is a hole, and so are blocks that cannot be
   /// read: the file that keeps them has them still.
   init(
-    _ contested: [MappedExtent], from available: [BlockRange], _ survey: inout Survey, _ device: BlockDevice
+    _ contested: [MappedExtent], from available: [BlockRange], _ survey: inout Survey, _ reader: ImageReader
   ) {
     let buffer = AlignedBuffer(byteCount: Self.bufferBytes)
     // The longest first: what these cannot hold no others can.
     var runs = available.sorted { ($0.count, $1.start) < ($1.count, $0.start) }
-    for extent in contested.flatMap({ Self.readable($0, &survey, device, buffer) }) {
+    for extent in contested.flatMap({ Self.readable($0, &survey, reader, buffer) }) {
       guard let runs = Self.take(UInt64(extent.count), &runs) else {
         survey.lose(extent)
         continue
@@ -63,7 +63,7 @@ struct Clones {
 
   /// The parts of `extent` that can be copied; the others are lost.
   private static func readable(
-    _ extent: MappedExtent, _ survey: inout Survey, _ device: BlockDevice, _ buffer: AlignedBuffer
+    _ extent: MappedExtent, _ survey: inout Survey, _ reader: ImageReader, _ buffer: AlignedBuffer
   ) -> [MappedExtent] {
     // Reads as zeros, with blocks or without.
     if extent.flags.contains(.unwritten) {
@@ -71,9 +71,10 @@ struct Clones {
       return []
     }
     var bad: [BlockRange] = []
-    for piece in pieces(of: extent.range) where !canRead(piece, device, buffer) {
-      for block in piece.start..<piece.end where !canRead(BlockRange(start: block, count: 1), device, buffer) {
-        bad.append(BlockRange(start: block, count: 1))
+    for piece in pieces(of: extent.range) where !reader.canRead(into: part(of: buffer, piece), from: piece.start) {
+      for block in piece.start..<piece.end {
+        let one = BlockRange(start: block, count: 1)
+        if !reader.canRead(into: part(of: buffer, one), from: block) { bad.append(one) }
       }
     }
     for run in bad.merged() { survey.lose(extent.part(run)) }
@@ -88,9 +89,9 @@ struct Clones {
     }
   }
 
-  private static func canRead(_ range: BlockRange, _ device: BlockDevice, _ buffer: AlignedBuffer) -> Bool {
-    let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<(Int(range.count) << Block.shift)])
-    return (try? device.read(into: bytes, at: range.start << UInt64(Block.shift))) != nil
+  /// As much of the buffer as `range` takes.
+  private static func part(of buffer: AlignedBuffer, _ range: BlockRange) -> UnsafeMutableRawBufferPointer {
+    UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<(Int(range.count) << Block.shift)])
   }
 
   /// Copies, and puts the extents.
@@ -99,7 +100,7 @@ struct Clones {
     for copy in copies {
       var target = copy.target.start
       for piece in Self.pieces(of: copy.source.range) {
-        let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<(Int(piece.count) << Block.shift)])
+        let bytes = Self.part(of: buffer, piece)
         try device.read(into: bytes, at: piece.start << UInt64(Block.shift))
         try device.write(UnsafeRawBufferPointer(bytes), at: target << UInt64(Block.shift))
         target += piece.count

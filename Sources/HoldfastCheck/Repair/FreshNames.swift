@@ -41,17 +41,8 @@ struct FreshNames {
 
   /// Whether an entry of `directory` has this hash, under any collision index.
   private func isTaken(_ directory: InodeNumber, _ offset: UInt64) -> Bool {
-    var low = 0
-    var high = sorted.count
-    while low < high {
-      let middle = (low + high) / 2
-      if (sorted[middle].directory, sorted[middle].offset) < (directory, offset) {
-        low = middle + 1
-      } else {
-        high = middle
-      }
-    }
-    return low < sorted.count && sorted[low].directory == directory
-      && sorted[low].offset & EntryCheck.hashMask == offset
+    let index = sorted.partitioningIndex { ($0.directory, $0.offset) >= (directory, offset) }
+    return index < sorted.count && sorted[index].directory == directory
+      && sorted[index].offset & EntryCheck.hashMask == offset
   }
 }

@@ -29,40 +29,19 @@ struct OldRecords {
     progress: (UInt64) -> Void = { _ in },
     _ body: (_ key: Key, _ value: UnsafeRawBufferPointer) throws(FSError) -> Void
   ) throws(FSError) {
-    let changes = overlay.mutations
-    var next = 0
+    var merge = overlay.merge()
     for (index, leaf) in leaves.enumerated() {
       progress(UInt64(index))
-      let node = try load(leaf, into: buffer)
-      for slot in 0..<BlockHeader.count(node) {
-        let key = TreeNode.slotKey(node, slot)
-        while next < changes.count, changes[next].key < key {
-          if let changed = changes[next].value { try body(changes[next].key, changed) }
-          next += 1
-        }
-        if next < changes.count, changes[next].key == key {
-          if let changed = changes[next].value { try body(key, changed) }
-          next += 1
-        } else {
-          try body(key, TreeNode.value(node, slot))
-        }
-      }
+      try merge.take(try load(leaf, into: buffer), body)
     }
-    for change in changes[next...] {
-      if let value = change.value { try body(change.key, value) }
-    }
+    try merge.finish(body)
   }
 
   /// The value of `key`; nil when there is no such record.
   func value(of key: Key) throws(FSError) -> [UInt8]? {
     let changes = overlay.mutations
-    var low = 0
-    var high = changes.count
-    while low < high {
-      let middle = (low + high) / 2
-      if changes[middle].key < key { low = middle + 1 } else { high = middle }
-    }
-    if low < changes.count, changes[low].key == key { return changes[low].value.map { [UInt8]($0) } }
+    let index = changes.partitioningIndex { $0.key >= key }
+    if index < changes.count, changes[index].key == key { return changes[index].value.map { [UInt8]($0) } }
     guard let leaf = leaf(for: key) else { return nil }
     let node = try load(leaf, into: lookupBuffer)
     for slot in 0..<BlockHeader.count(node) where TreeNode.slotKey(node, slot) == key {
@@ -86,13 +65,8 @@ struct OldRecords {
   }
 
   private func leaf(for key: Key) -> OldTree.Leaf? {
-    var low = 0
-    var high = leaves.count
-    while low < high {
-      let middle = (low + high) / 2
-      if leaves[middle].last < key { low = middle + 1 } else { high = middle }
-    }
-    return low < leaves.count && leaves[low].first <= key ? leaves[low] : nil
+    let index = leaves.partitioningIndex { $0.last >= key }
+    return index < leaves.count && leaves[index].first <= key ? leaves[index] : nil
   }
 
   private func load(_ leaf: OldTree.Leaf, into buffer: AlignedBuffer) throws(FSError) -> UnsafeRawPointer {

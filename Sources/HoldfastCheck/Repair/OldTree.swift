@@ -74,16 +74,11 @@ struct OldTree {
 
   /// Whether `leaf` fits between two leaves the walk reached, where something was lost.
   private func isInGap(_ leaf: Leaf, _ lost: LostRanges) -> Bool {
-    var low = 0
-    var high = leaves.count
-    while low < high {
-      let middle = (low + high) / 2
-      if leaves[middle].first <= leaf.first { low = middle + 1 } else { high = middle }
-    }
-    if low > 0, leaves[low - 1].last >= leaf.first { return false }
-    if low < leaves.count, leaves[low].first <= leaf.last { return false }
-    let lower = low > 0 ? leaves[low - 1].last.successor : .minimum
-    return lost.touches(lower, low < leaves.count ? leaves[low].first : .maximum)
+    let next = leaves.partitioningIndex { $0.first > leaf.first }
+    if next > 0, leaves[next - 1].last >= leaf.first { return false }
+    if next < leaves.count, leaves[next].first <= leaf.last { return false }
+    let lower = next > 0 ? leaves[next - 1].last.successor : .minimum
+    return lost.touches(lower, next < leaves.count ? leaves[next].first : .maximum)
   }
 
   /// In key order; of two that overlap the newer.

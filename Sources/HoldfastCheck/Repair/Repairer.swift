@@ -102,7 +102,7 @@ public struct Repairer {
     var names = NamePlan(try Survey(superblock, old, notes) { tell(.survey, $0, old.leafCount) })
     try names.run()
     names.survey.raiseSizes()
-    guard let space = SpacePlan(&names.survey, tree, device) else { return .refused(.noSpace) }
+    guard let space = SpacePlan(&names.survey, tree, reader) else { return .refused(.noSpace) }
     let end = JournalEnd(journal, superblock)
     let new = planned(superblock, generation: generation, names.survey, space, end)
     guard new.isConsistent else { return .refused(.generationsUsedUp) }

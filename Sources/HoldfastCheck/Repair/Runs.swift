@@ -6,7 +6,7 @@ extension [BlockRange] {
   /// The blocks of these runs that are in none of `others`; both ascending and disjoint.
   func subtracting(_ others: [BlockRange]) -> [BlockRange] {
     var rest: [BlockRange] = []
-    var next = first.map { others.firstIndex(endingBehind: $0.start) } ?? 0
+    var next = first.map { first in others.partitioningIndex { $0.end > first.start } } ?? 0
     for run in self {
       var start = run.start
       while next < others.count, others[next].end <= start { next += 1 }
@@ -36,18 +36,8 @@ extension [BlockRange] {
 
   /// Whether any of these runs, ascending and disjoint, overlaps `other`.
   func overlap(_ other: BlockRange) -> Bool {
-    let index = firstIndex(endingBehind: other.start)
+    let index = partitioningIndex { $0.end > other.start }
     return index < count && self[index].start < other.end
-  }
-
-  private func firstIndex(endingBehind block: BlockNumber) -> Int {
-    var low = 0
-    var high = count
-    while low < high {
-      let middle = (low + high) / 2
-      if self[middle].end <= block { low = middle + 1 } else { high = middle }
-    }
-    return low
   }
 
   var blockCount: UInt64 { reduce(0) { $0 + $1.count } }

@@ -3,7 +3,6 @@
 /// anyway, since no holder outlives one.
 
 import HoldfastBase
-import HoldfastDevice
 import HoldfastFormat
 
 struct SpacePlan {
@@ -14,7 +13,7 @@ struct SpacePlan {
   private(set) var free: [BlockRange]
 
   /// Decides who owns which blocks; nil when there is no room for a second tree.
-  init?(_ survey: inout Survey, _ tree: OldTree, _ device: BlockDevice) {
+  init?(_ survey: inout Survey, _ tree: OldTree, _ reader: ImageReader) {
     let superblock = survey.superblock
     let extents = ExtentPlan(&survey, tree)
     let volume = BlockRange(from: superblock.dataStart, to: superblock.totalBlocks)
@@ -28,7 +27,7 @@ struct SpacePlan {
     var available = unowned.subtracting(old.merged())
     let nodes = Self.nodes(survey, contested: extents.contested.count, runs: unowned.count, chunks: space.ranges.count)
     guard space.reserve(nodes: nodes, volumeBlocks: superblock.totalBlocks, from: &available) else { return nil }
-    clones = Clones(extents.contested, from: available, &survey, device)
+    clones = Clones(extents.contested, from: available, &survey, reader)
     metadata = space
     free = unowned.subtracting((space.ranges + clones.taken).merged())
   }

@@ -47,8 +47,8 @@ extension Store {
       treeLock.unlock()
       throw .noSpace
     }
-    let inJournal = journal.hasRoom(payloadBytes: pending.payloadBytes) && Journal.mayHold(pending.payload)
     let batch = pending.take()
+    let inJournal = journal.hasRoom(payloadBytes: batch.payload.count) && Journal.mayHold(batch.payload)
     let batchTicket = ticket
     var spare: [BlockRange] = []
     do throws(FSError) {

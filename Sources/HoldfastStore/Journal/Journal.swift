@@ -53,7 +53,7 @@ final class Journal: @unchecked Sendable {
     payload.withUnsafeBytes { bytes in
       var at = Block.size - JournalRecord.headerBytes
       while at + BlockHeader.size <= bytes.count {
-        if (bytes.baseAddress! + at).isLikeJournalRecord { return false }
+        if JournalRecord.isMarked(bytes.baseAddress! + at) { return false }
         at += Block.size
       }
       return true
@@ -119,7 +119,7 @@ final class Journal: @unchecked Sendable {
       let position = (headPosition + distance) % blocks
       let block = UnsafeRawPointer(ring.bytes.baseAddress! + Int(position) * Block.size)
       let sequence = BlockHeader.generation(block)
-      guard block.isLikeJournalRecord, block.u64(32) == position, sequence > headSequence else { continue }
+      guard JournalRecord.isMarked(block), block.u64(32) == position, sequence > headSequence else { continue }
       // A length no record has is no record: nothing is checksummed for it.
       let payloadBytes = JournalRecord.payloadBytes(block)
       let room = Int(blocks - usedBlocks - distance) * Block.size
@@ -149,12 +149,5 @@ final class Journal: @unchecked Sendable {
       whole = UnsafeRawPointer(p)
     }
     return BlockHeader.isValid(whole, type: .journal, id: id, address: position, byteCount: length) ? whole : nil
-  }
-}
-
-extension UnsafeRawPointer {
-  /// What begins here bears our magic and a journal record's type.
-  fileprivate var isLikeJournalRecord: Bool {
-    u32(4) == BlockHeader.magic && u16(8) == BlockType.journal.rawValue
   }
 }

@@ -52,8 +52,18 @@ struct PendingMutations {
     bytes.append(contentsOf: value)
   }
 
-  /// The payload of the next journal record: without dead entries.
-  var payload: [UInt8] {
+  /// The payload of the next journal record and its number of mutations, if `isAcceptable` says so of the payload: then
+  /// nothing is pending any more. Else nothing changes.
+  mutating func take(if isAcceptable: ([UInt8]) -> Bool) -> (payload: [UInt8], count: Int)? {
+    let payload = self.payload
+    return isAcceptable(payload) ? clear(having: payload) : nil
+  }
+
+  /// The same, whatever the payload is.
+  mutating func take() -> (payload: [UInt8], count: Int) { clear(having: payload) }
+
+  /// Without dead entries.
+  private var payload: [UInt8] {
     if dead.isEmpty { return bytes }
     var payload: [UInt8] = []
     payload.reserveCapacity(bytes.count - deadBytes)
@@ -67,18 +77,12 @@ struct PendingMutations {
     return payload
   }
 
-  /// The payload and its number of mutations; nothing is pending any more.
-  mutating func take() -> (payload: [UInt8], count: Int) {
-    let taken = (payload, count)
+  private mutating func clear(having payload: [UInt8]) -> (payload: [UInt8], count: Int) {
+    let count = self.count
     bytes = []
-    positions.removeAll(keepingCapacity: taken.1 < 4096)
+    positions.removeAll(keepingCapacity: count < 4096)
     dead = []
     deadBytes = 0
-    return taken
-  }
-
-  /// The same, if `isAcceptable` says so of the payload; else nothing changes.
-  mutating func take(if isAcceptable: ([UInt8]) -> Bool) -> (payload: [UInt8], count: Int)? {
-    isAcceptable(payload) ? take() : nil
+    return (payload, count)
   }
 }

@@ -23,8 +23,7 @@ extension Store {
     while true {
       guard takeLeadership(unless: target, data) else { return }
       let outcome = tryAppend(upTo: target)
-      // Known before anybody else may lead: after a failed barrier the next one may succeed without having written
-      // what the first one lost.
+      // Known before anybody else may lead: what was taken is lost, a record that was not written as well as a barrier.
       if case .failure(let error) = outcome { treeLock.withLock { fail(error) } }
       giveUpLeadership()
       switch outcome {
