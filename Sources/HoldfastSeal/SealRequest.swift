@@ -58,11 +58,12 @@ public enum SealPreparation: UInt8, Equatable, Sendable {
 public enum RequestIdentity: Hashable, Sendable {
   /// Named, process-bound and persistent requests: user of the taker, and name.
   case named(uid: UInt32, name: String)
-  case handle(UInt64, name: String)
+  /// Pins of one handle may share a name: their blocks tell them apart. nil: of the whole file.
+  case handle(UInt64, name: String, pinned: BlockRange? = nil)
 
   public var name: String {
     switch self {
-    case .named(_, let name), .handle(_, let name): name
+    case .named(_, let name), .handle(_, let name, _): name
     }
   }
 }
@@ -77,6 +78,8 @@ public struct SealRequest: Equatable, Sendable {
   public var uid: UInt32
   public var gid: UInt32
   public var pid: Int32
+  /// Of a breakable request bound to a process: sent to it when it is asked to let go.
+  public var signal: Int32?
   /// The request ends by itself this long after it was taken.
   public var ttlSeconds: UInt32?
   /// How the map was made ready; kept for the specification's text only.
@@ -132,10 +135,15 @@ public struct SealRequest: Equatable, Sendable {
       kind: kind, scope: specification.scope, lifetime: lifetime, name: name, taker: taker,
       ttlSeconds: specification.ttlSeconds, preparation: specification.preparation, command: command,
       pinnedBytes: pinnedBytes)
+    signal = specification.signal
   }
 
   public var identity: RequestIdentity {
-    if case .handle(let handle) = lifetime { .handle(handle, name: name) } else { .named(uid: uid, name: name) }
+    if case .handle(let handle) = lifetime {
+      .handle(handle, name: name, pinned: scope.blocks)
+    } else {
+      .named(uid: uid, name: name)
+    }
   }
 
   /// The process to name when asked who: the one the request is bound to, else its taker.
@@ -157,6 +165,7 @@ public struct SealRequest: Equatable, Sendable {
     var result = SealSpecification()
     if case .breakable(let grace) = kind { result.kind = .breakable(graceSeconds: grace) }
     if case .process(let pid) = lifetime { result.pid = pid }
+    result.signal = signal
     result.isPersistent = isPersistent
     result.scope = scope
     result.ttlSeconds = ttlSeconds
