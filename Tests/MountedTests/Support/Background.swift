@@ -16,6 +16,10 @@ final class Background: @unchecked Sendable {
       &thread, nil,
       { context in
         let this = Unmanaged<Background>.fromOpaque(context!).takeRetainedValue()
+        // The thread that runs tests may block them all, and be inherited from.
+        var none = sigset_t()
+        sigemptyset(&none)
+        pthread_sigmask(SIG_SETMASK, &none, nil)
         let result = Result { try this.body() }
         this.outcome.withLock { $0 = result }
         return nil

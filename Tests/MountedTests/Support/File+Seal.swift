@@ -67,6 +67,15 @@ extension File {
     return argument
   }
 
+  /// PREPARE; so many bytes from `offset` on, all of the file by default.
+  func prepare(_ offset: Int = 0, _ count: Int = 0) throws(Errno) {
+    var argument = holdfast_prepare()
+    argument.version = UInt32(HOLDFAST_ABI_VERSION)
+    argument.offset = UInt64(offset)
+    argument.length = UInt64(count)
+    try control(UInt(holdfast_ioc_prepare), &argument)
+  }
+
   /// RECALL_STATUS: until the fence, nil when nobody asks.
   func recallMilliseconds() throws(Errno) -> UInt64? {
     var argument = holdfast_recall_status()
