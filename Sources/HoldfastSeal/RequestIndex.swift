@@ -74,6 +74,11 @@ struct RequestIndex {
   func allSlots() -> [Slot] { standing.indices.filter { standing[$0] != nil } }
   func count(of inode: InodeNumber) -> Int { inodes[inode]?.all.count ?? 0 }
 
+  /// Whether any request of the inode is bound to somebody who may still be there.
+  func hasHolders(of inode: InodeNumber) -> Bool {
+    inodes[inode]?.all.slots.contains { standing[$0]!.request.hasHolder } ?? false
+  }
+
   /// When the first of a handle's recalled requests is fenced; nil when none is recalled.
   func fencedAt(ofHandle handle: UInt64) -> Int64? {
     handles[handle]?.slots.lazy.compactMap { self.standing[$0]!.fencedAt }.min()
@@ -147,7 +152,7 @@ struct RequestIndex {
     switch request.lifetime {
     case .handle(let handle): handles[handle, default: SlotSet()].insert(slot)
     case .process(let pid): processes[pid, default: SlotSet()].insert(slot)
-    case .name, .persistent: break
+    case .name, .persistent, .lease: break
     }
     users[request.uid, default: Usage()].requests += 1
     users[request.uid]!.pinnedBytes &+= request.pinnedBytes
@@ -179,7 +184,7 @@ struct RequestIndex {
     case .process(let pid):
       processes[pid]!.remove(slot)
       if processes[pid]!.isEmpty { processes[pid] = nil }
-    case .name, .persistent: break
+    case .name, .persistent, .lease: break
     }
     users[request.uid]!.requests -= 1
     users[request.uid]!.pinnedBytes &-= request.pinnedBytes
@@ -212,7 +217,7 @@ struct RequestIndex {
       switch entry.request.lifetime {
       case .handle(let handle): precondition(handles[handle]!.slots.contains(slot))
       case .process(let pid): precondition(processes[pid]!.slots.contains(slot))
-      case .name, .persistent: break
+      case .name, .persistent, .lease: break
       }
       recount[entry.request.uid, default: Usage()].requests += 1
       recount[entry.request.uid]!.pinnedBytes += entry.request.pinnedBytes

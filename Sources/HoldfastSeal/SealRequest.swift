@@ -33,6 +33,8 @@ public enum SealLifetime: Equatable, Sendable {
   case name
   /// Until removed; survives remount.
   case persistent
+  /// Until nobody leases the inode any more: the daemon's own, for holders it found when it started.
+  case lease
 
   public var description: String {
     switch self {
@@ -40,6 +42,7 @@ public enum SealLifetime: Equatable, Sendable {
     case .process: "process"
     case .name: "name"
     case .persistent: "persistent"
+    case .lease: "lease"
     }
   }
 }
@@ -59,10 +62,13 @@ public enum RequestIdentity: Hashable, Sendable {
   /// Named, process-bound and persistent requests: user of the taker, and name.
   case named(uid: UInt32, name: String)
   case handle(UInt64, name: String)
+  /// The daemon's own, for the leases on an inode; users see it as a default request, which is not theirs to release.
+  case lease
 
   public var name: String {
     switch self {
     case .named(_, let name), .handle(_, let name): name
+    case .lease: ""
     }
   }
 }
@@ -107,6 +113,13 @@ public struct SealRequest: Equatable, Sendable {
     self.pinnedBytes = pinnedBytes
   }
 
+  /// What stands for the leases a starting daemon finds on an inode: hard, of the whole file. `pid` 0: unknown.
+  public init(leasedBy pid: Int32) {
+    self.init(
+      lifetime: .lease, name: "", taker: Credentials(uid: 0, gid: 0, pid: pid),
+      command: pid > 0 ? ProcessInfo.command(of: pid) : "")
+  }
+
   /// The request that `specification` describes: bound to `handle` where one is given, else to the process,
   /// the disk or the name, as it says.
   public init(
@@ -135,13 +148,25 @@ public struct SealRequest: Equatable, Sendable {
   }
 
   public var identity: RequestIdentity {
-    if case .handle(let handle) = lifetime { .handle(handle, name: name) } else { .named(uid: uid, name: name) }
+    switch lifetime {
+    case .handle(let handle): .handle(handle, name: name)
+    case .process, .name, .persistent: .named(uid: uid, name: name)
+    case .lease: .lease
+    }
   }
 
   /// The process to name when asked who: the one the request is bound to, else its taker.
   public var holderPid: Int32 { if case .process(let pid) = lifetime { pid } else { pid } }
 
   public var isPersistent: Bool { lifetime == .persistent }
+
+  /// Bound to somebody who may still be there, an unlinked file or not.
+  var hasHolder: Bool {
+    switch lifetime {
+    case .handle, .process, .lease: true
+    case .name, .persistent: false
+    }
+  }
 
   public var isHandleBound: Bool { if case .handle = lifetime { true } else { false } }
 
@@ -169,7 +194,7 @@ public struct SealRequest: Equatable, Sendable {
     switch lifetime {
     case .handle(let handle): claim.ownerHandle = handle
     case .process(let pid): claim.ownerProcess = pid
-    case .name, .persistent: break
+    case .name, .persistent, .lease: break
     }
     return claim
   }

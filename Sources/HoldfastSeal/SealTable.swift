@@ -29,8 +29,8 @@ public final class SealTable: @unchecked Sendable {
     var fences = DeadlineHeap()
     var recalls = Recalls()
     var refusals = RefusalLog()
-    /// Open handles that lost a request to a revoke (row 28).
-    var staleHandles: Set<UInt64> = []
+    /// Who lost a request to a revoke or a recall (row 28), as long as they are there.
+    var fenced = FencedHolders()
     /// What is to be called when the lock is released: breakers that were woken, holders that are asked to let go.
     var calls: [@Sendable () -> Void] = []
     /// Pins and breakable requests need recall and fencing; until those exist they are refused at insertion.
@@ -55,6 +55,8 @@ public final class SealTable: @unchecked Sendable {
   private var state: State
   /// `state.index.count`, readable without the lock.
   let standingCount = Atomic<Int>(0)
+  /// `state.fenced.inodeCount`, likewise.
+  let fencedInodeCount = Atomic<Int>(0)
 
   public init(options: SealOptions = SealOptions()) {
     state = State(options: options)
@@ -65,6 +67,7 @@ public final class SealTable: @unchecked Sendable {
     lock.lock()
     defer {
       standingCount.store(state.index.count, ordering: .releasing)
+      fencedInodeCount.store(state.fenced.inodeCount, ordering: .releasing)
       let calls = state.calls
       state.calls = []
       lock.unlock()

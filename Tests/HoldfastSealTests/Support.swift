@@ -67,6 +67,7 @@ extension SealTable {
     withState { state in
       state.index.checkInvariants()
       state.recalls.checkInvariants { state.index[$0].fencedAt != nil }
+      state.fenced.checkInvariants()
     }
   }
 }
