@@ -50,8 +50,8 @@ let package = Package(
     library(
       "HoldfastFuse",
       [
-        "CFuse3", "CPlatform", "CHoldfast", "HoldfastBase", "HoldfastFormat", "HoldfastSeal", "HoldfastStore",
-        .product(name: "Logging", package: "swift-log"),
+        "CFuse3", "CPlatform", "CHoldfast", "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal",
+        "HoldfastStore", .product(name: "Logging", package: "swift-log"),
       ]),
     tests("HoldfastFormatTests", ["HoldfastBase", "HoldfastFormat"]),
     tests(

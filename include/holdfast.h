@@ -29,17 +29,18 @@
 #define HOLDFAST_DEFECT_SHARED    3u
 
 /* SEAL, UNSEAL, PIN, UNPIN. In: all but the last group. A handle-bound request is identified by
- * (handle, name), the empty name allowed; a named one by (inode, uid of the caller, name), "" meaning
- * the default request of `holdfast.seal`. PIN takes a range, SEAL must have offset = length = 0. */
+ * (handle, name), the empty name allowed, a handle-bound pin by (handle, name, blocks); a named one by
+ * (inode, uid of the caller, name), "" meaning the default request of `holdfast.seal`. PIN and UNPIN take a
+ * range, SEAL and UNSEAL must have offset = length = 0. */
 struct holdfast_seal {
 	__u32 version;
 	__u32 flags;
-	__u64 offset;        /* bytes; PIN only */
-	__u64 length;        /* bytes; PIN only */
+	__u64 offset;        /* bytes; PIN and UNPIN only, rounded outward to blocks of 4096 */
+	__u64 length;        /* likewise */
 	__u32 grace_seconds; /* breakable: 0 for the mount's default */
 	__u32 ttl_seconds;   /* 0: none */
 	__s32 pid;           /* bound to this process (pid in the caller's view of the daemon's namespace), 0: not */
-	__u32 reserved;
+	__u32 signal;        /* breakable with pid: sent to the process when it is asked to let go; 0: none */
 	char name[HOLDFAST_NAME_BYTES];
 	/* Out, also when the call fails with EINVAL for what lies in the range. */
 	__u64 generation;    /* of the map */

@@ -36,7 +36,7 @@ allow HoldfastClient HoldfastBase CPlatform CHoldfast
 allow HoldfastCommand HoldfastBase HoldfastFormat HoldfastDevice HoldfastClient CPlatform FoundationEssentials
 allow HoldfastSimulation HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal HoldfastStore HoldfastCheck \
   HoldfastClient CPlatform CHoldfast
-allow HoldfastFuse HoldfastBase HoldfastFormat HoldfastSeal HoldfastStore CFuse3 CPlatform CHoldfast
+allow HoldfastFuse HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal HoldfastStore CFuse3 CPlatform CHoldfast
 allow holdfast HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal HoldfastStore HoldfastCheck HoldfastClient \
   HoldfastCommand HoldfastSimulation HoldfastFuse CPlatform FoundationEssentials
 

@@ -66,7 +66,6 @@ extension ClientError: CustomStringConvertible {
     case (.seal, EAGAIN): return "a recall of an older request is under way: try again"
     case (.seal, EEXIST): return "a request of that name stands already"
     case (.seal, EDQUOT): return "your limit of requests or sealed bytes on this mount is reached"
-    case (.seal, EOPNOTSUPP): return "this mount does not support breakable or ranged requests yet"
     case (.seal, ESRCH): return "no such process"
     case (.seal, ESTALE): return "this handle's request was revoked: open the file again"
     case (.seal, ETXTBSY), (.prepare, ETXTBSY):

@@ -7,15 +7,14 @@ import HoldfastSeal
 import HoldfastStore
 
 extension MountSession {
-  /// SEAL: the whole file, bound to the handle, or as setfattr would with HOLDFAST_SEAL_NAMED.
-  func sealByHandle(_ call: ControlCall) throws(FSError) -> ControlAnswer {
+  /// SEAL (the whole file) and PIN (a range): bound to the handle, or as setfattr would with HOLDFAST_SEAL_NAMED.
+  func take(_ call: ControlCall, pin: Bool) throws(FSError) -> ControlAnswer {
     try checkSealRight(call.inode, of: call.caller, holdsWriteHandle: handles[call.handle]?.isWriting ?? false)
     var argument = try call.argument(holdfast_seal.self)
     let known =
       HOLDFAST_SEAL_BREAKABLE | HOLDFAST_SEAL_FILL | HOLDFAST_SEAL_AS_IS | HOLDFAST_SEAL_PERSISTENT
       | HOLDFAST_SEAL_CREATE | HOLDFAST_SEAL_NAMED
-    guard argument.flags & ~UInt32(known) == 0, argument.reserved == 0, argument.offset == 0, argument.length == 0
-    else { throw .invalid(.argument) }
+    guard argument.flags & ~UInt32(known) == 0, argument.hasRange == pin else { throw .invalid(.argument) }
     let specification = try SealSpecification(argument)
     let isNamed = argument.has(HOLDFAST_SEAL_NAMED) || specification.pid != nil
     guard isNamed || !specification.isPersistent else { throw .invalid(.sealSpecification) }
@@ -37,25 +36,29 @@ extension MountSession {
     }
   }
 
-  func unsealByHandle(_ call: ControlCall) throws(FSError) -> ControlAnswer {
+  /// UNSEAL and UNPIN.
+  func release(_ call: ControlCall, pin: Bool) throws(FSError) -> ControlAnswer {
     var argument = try call.argument(holdfast_seal.self)
-    guard argument.flags & ~UInt32(HOLDFAST_SEAL_NAMED) == 0, argument.reserved == 0, argument.offset == 0,
-      argument.length == 0
+    guard argument.flags & ~UInt32(HOLDFAST_SEAL_NAMED) == 0, argument.signal == 0, argument.hasRange == pin
     else { throw .invalid(.argument) }
     let name = try argument.requestName()
-    let identity: RequestIdentity =
-      argument.has(HOLDFAST_SEAL_NAMED)
-      ? .named(uid: call.caller.uid, name: name) : .handle(call.handle, name: name)
+    let pinned = pin ? try argument.scope().blocks : nil
+    let identity: RequestIdentity
+    if argument.has(HOLDFAST_SEAL_NAMED) {
+      identity = .named(uid: call.caller.uid, name: name)
+      // A name has one request, whatever its scope; UNPIN wants that of the range it names.
+      if pin, let standing = store.seals.request(identity, inode: call.inode),
+        standing.request.scope.blocks != pinned
+      {
+        throw .noData
+      }
+    } else {
+      identity = .handle(call.handle, name: name, pinned: pinned)
+    }
     try releaseSeal(identity, of: call.inode, by: call.caller)
     argument.generation = try store.mapGeneration(of: call.inode)
     argument.seal_count = UInt64(store.seals.count(call.inode))
     return ControlAnswer(argument)
-  }
-
-  /// PIN, UNPIN: ranges need recall and fencing.
-  func pinByHandle(_ call: ControlCall) throws(FSError) -> ControlAnswer {
-    _ = try call.argument(holdfast_seal.self)
-    throw .unsupported
   }
 
   func layout(_ call: ControlCall) throws(FSError) -> ControlAnswer {
@@ -64,24 +67,44 @@ extension MountSession {
     throw .unsupported
   }
 
-  func prepare(_ call: ControlCall) throws(FSError) -> ControlAnswer {
-    let argument = try call.argument(holdfast_prepare.self)
-    guard argument.flags == 0, argument.offset <= Limits.fileBytes,
-      argument.length <= Limits.fileBytes - argument.offset
-    else { throw .invalid(.argument) }
-    guard let handle = handles[call.handle], handle.isWriting else { throw .badHandle }
-    try store.prepare(
-      call.inode, offset: argument.offset, byteCount: argument.length, handle: call.handle, by: call.caller)
-    notifier.invalidateAttributes(of: call.inode)
-    return ControlAnswer(argument)
+  /// PREPARE: a map change like a write, which waits for holders as one does.
+  struct PrepareCall: MapChangingCall, @unchecked Sendable {
+    typealias Answer = Control
+    var inode: InodeNumber
+    var handle: UInt64
+    var argument: holdfast_prepare
+    var caller: Credentials
+    var operation: Operation { .ioctl }
+
+    init(_ call: ControlCall) throws(FSError) {
+      inode = call.inode
+      handle = call.handle
+      caller = call.caller
+      argument = try call.argument(holdfast_prepare.self)
+      guard argument.flags == 0, argument.offset <= Limits.fileBytes,
+        argument.length <= Limits.fileBytes - argument.offset
+      else { throw .invalid(.argument) }
+    }
+
+    func make(in session: MountSession) throws(FSError) {
+      guard let opened = session.handles[handle], opened.isWriting else { throw .badHandle }
+      try session.store.prepare(
+        inode, offset: argument.offset, byteCount: argument.length, handle: handle,
+        by: session.caller(caller, changing: inode), waits: session.waits(handle))
+      session.notifier.invalidateAttributes(of: inode)
+    }
+
+    func answer(_ reply: consuming Reply<Control>, _ result: Void, in session: MountSession) {
+      reply.send(ControlAnswer(argument).bytes, result: 0)
+    }
   }
 
-  /// Nothing can be recalled before breakable requests exist.
   func recallStatus(_ call: ControlCall) throws(FSError) -> ControlAnswer {
     var argument = try call.argument(holdfast_recall_status.self)
     if store.seals.isStale(call.handle) { throw .stale }
-    argument.recalled = 0
-    argument.remaining_ms = 0
+    let remaining = store.seals.recallMilliseconds(ofHandle: call.handle)
+    argument.recalled = remaining == nil ? 0 : 1
+    argument.remaining_ms = remaining ?? 0
     return ControlAnswer(argument)
   }
 
@@ -99,13 +122,26 @@ extension MountSession {
     }
     if argument.flags & UInt32(HOLDFAST_REVOKE_BY_NAME) != 0 { selection.name = try Text.name(in: argument.name) }
     if argument.flags & UInt32(HOLDFAST_REVOKE_BY_PID) != 0 { selection.pid = argument.pid }
-    argument.revoked = UInt64(try store.revoke(selection).count)
+    let revoked = try store.revoke(selection)
+    tellTakenAway(revoked, .revoked)
+    argument.revoked = UInt64(revoked.count)
     return ControlAnswer(argument)
   }
 }
 
 extension holdfast_seal {
   func has(_ flag: UInt32) -> Bool { flags & flag != 0 }
+
+  var hasRange: Bool { offset != 0 || length != 0 }
+
+  /// Of PIN and UNPIN: bytes, not none, none beyond the largest file.
+  func scope() throws(FSError) -> SealScope {
+    if !hasRange { return .wholeFile }
+    guard length > 0, offset <= Limits.fileBytes, length <= Limits.fileBytes - offset else {
+      throw .invalid(.argument)
+    }
+    return .range(byteOffset: offset, byteCount: length)
+  }
 
   /// "" for the default request.
   func requestName() throws(FSError) -> String {
@@ -116,7 +152,7 @@ extension holdfast_seal {
 }
 
 extension SealSpecification {
-  /// What an argument of SEAL asks for: the words of `holdfast.seal` in binary.
+  /// What an argument of SEAL or PIN asks for: the words of `holdfast.seal` in binary.
   init(_ argument: holdfast_seal) throws(FSError) {
     self.init()
     if argument.has(HOLDFAST_SEAL_BREAKABLE) {
@@ -126,6 +162,12 @@ extension SealSpecification {
     }
     guard argument.pid >= 0 else { throw .invalid(.argument) }
     if argument.pid > 0 { pid = argument.pid }
+    if argument.signal > 0 {
+      guard argument.signal <= Self.highestSignal else { throw .invalid(.argument) }
+      signal = Int32(argument.signal)
+    }
+    guard signal == nil || allowsSignal else { throw .invalid(.sealSpecification) }
+    scope = try argument.scope()
     if argument.ttl_seconds > 0 { ttlSeconds = argument.ttl_seconds }
     isPersistent = argument.has(HOLDFAST_SEAL_PERSISTENT)
     switch (argument.has(HOLDFAST_SEAL_FILL), argument.has(HOLDFAST_SEAL_AS_IS)) {

@@ -13,6 +13,8 @@ struct Handle {
   var flags: Int32
   /// chattr +S stood when the file was opened.
   var synchronous = false
+  /// What poll(2) left with us, to be told when its answer changes: libfuse's, given back by whoever takes it out.
+  var pollNotification: OpaquePointer?
 
   var isWriting: Bool { flags & O_ACCMODE != O_RDONLY }
 }
@@ -45,6 +47,15 @@ final class HandleTable: @unchecked Sendable {
     lock.withLock {
       guard let index = index(of: id) else { return nil }
       return slots[index].handle
+    }
+  }
+
+  /// Keeps what a poll left, or takes out what the last one did; returns what is now the caller's to give back.
+  func exchangePollNotification(_ id: UInt64, _ new: OpaquePointer?) -> OpaquePointer? {
+    lock.withLock {
+      guard let index = index(of: id), slots[index].handle != nil else { return new }
+      defer { slots[index].handle!.pollNotification = new }
+      return slots[index].handle!.pollNotification
     }
   }
 

@@ -53,6 +53,8 @@ public struct MountOptions: Sendable, Equatable {
   public var commitSeconds = StoreOptions().commitSeconds
   public var sealPolicy = SealPolicy.owner
   public var graceSeconds = 30
+  /// What users may hold, each and together.
+  public var sealLimits = SealLimits()
   public var onError = ErrorAction.remountReadOnly
 
   public init() {}
@@ -83,6 +85,7 @@ public struct MountOptions: Sendable, Equatable {
     options.onError = onError == .shutdown ? .shutdown : .remountReadOnly
     options.seals.policy = sealPolicy
     options.seals.defaultGraceSeconds = UInt32(graceSeconds)
+    options.seals.limits = sealLimits
     return options
   }
 
@@ -96,6 +99,10 @@ public struct MountOptions: Sendable, Equatable {
     parts.append("commit=\(commitSeconds)")
     parts.append("seal_policy=\(sealPolicy.rawValue)")
     parts.append("grace=\(graceSeconds)")
+    parts.append("max_seals=\(sealLimits.requests)")
+    parts.append("max_seals_all=\(sealLimits.allRequests)")
+    parts.append("max_pinned=\(sealLimits.pinnedBytes)")
+    parts.append("max_pinned_all=\(sealLimits.allPinnedBytes)")
     parts.append("errors=\(onError.rawValue)")
     return parts.joined(separator: ",")
   }
@@ -161,11 +168,24 @@ public struct MountOptions: Sendable, Equatable {
 
   private mutating func applyValued(_ name: Substring, _ value: Substring?) throws(ParseError) -> Bool {
     switch name {
-    case "cache", "commit", "seal_policy", "grace", "errors": break
+    case "cache", "commit", "seal_policy", "grace", "errors", "max_seals", "max_seals_all", "max_pinned",
+      "max_pinned_all":
+      break
     default: return false
     }
     guard let value, !value.isEmpty else { throw .missingValue(option: String(name)) }
     let bad = ParseError.badValue(option: String(name), value: String(value))
+    if name.hasPrefix("max_") {
+      // 0: none but root's.
+      guard let number = Self.bytes(value), number >= 0 else { throw bad }
+      switch name {
+      case "max_seals": sealLimits.requests = number
+      case "max_seals_all": sealLimits.allRequests = number
+      case "max_pinned": sealLimits.pinnedBytes = UInt64(number)
+      default: sealLimits.allPinnedBytes = UInt64(number)
+      }
+      return true
+    }
     switch name {
     case "cache":
       guard let bytes = Self.bytes(value), bytes >= 1 << 20 else { throw bad }
@@ -186,7 +206,7 @@ public struct MountOptions: Sendable, Equatable {
     return true
   }
 
-  /// A size with K, M, G or T behind it.
+  /// A number, perhaps with K, M, G or T behind it.
   private static func bytes(_ text: Substring) -> Int? {
     let shift: Int
     switch text.last {

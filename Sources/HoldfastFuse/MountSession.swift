@@ -22,6 +22,8 @@ final class MountSession: @unchecked Sendable {
   let counters = OperationCounters()
   let buffers = TransferBuffers()
   let snapshots = TextSnapshots()
+  let parkingLot = ParkingLot()
+  let errands = Errands()
   let capabilities = FileCapabilities()
   let processWatcher: ProcessWatcher
   let log: SessionLog

@@ -41,6 +41,7 @@ public enum MountedVolume {
       let log = SessionLog(logger)
       let session = MountSession(store: store, image: image, mountPoint: mountPoint, options: options, log: log)
       defer { session.processWatcher.stop() }
+      session.startHolderNotices()
       store.onFailure = { [unowned store] error in
         if case .shutDown = store.health {
           logger.critical("the volume is shut down (errors=shutdown): \(error)")
@@ -72,6 +73,11 @@ public enum MountedVolume {
         store.reportFailure()
       }
       workers.stop()
+      // Nobody asks any more: what still waits is answered, and whoever would wake or fence somebody ends.
+      session.parkingLot.close()
+      session.processWatcher.stop()
+      session.endHolderNotices()
+      session.errands.stop()
       session.notifier.stop()
       return isReady ? .success(()) : .failure(.session)
     } catch {
@@ -94,6 +100,8 @@ public enum MountedVolume {
         return isReady
       case .signalled:
         session.log.logger.notice("a signal asks for the end: detaching \(session.mountPoint)")
+        // Writers that wait may have pages locked that the flush waits for.
+        session.parkingLot.close()
         flush(session.mountPoint)
         KernelMount.detach(session.mountPoint, device: device)
         return isReady

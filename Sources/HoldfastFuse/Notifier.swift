@@ -1,4 +1,4 @@
-/// Tells the kernel to forget what it cached: attributes or pages it could not see change.
+/// Tells the kernel what it cannot know: to forget cached attributes or pages, to look again at what poll(2) waits for.
 ///
 /// A notification from inside an operation deadlocks (it waits for pages the operation's caller has locked),
 /// so operations queue them here and one thread, which holds no lock and no request, sends them.
@@ -12,6 +12,8 @@ final class Notifier: @unchecked Sendable {
   private enum Message {
     case pages(InodeNumber, offset: Int64, length: Int64)
     case attributes(InodeNumber)
+    /// libfuse's; given back when it was told.
+    case poll(OpaquePointer)
   }
 
   private let lock = Lock()
@@ -34,11 +36,15 @@ final class Notifier: @unchecked Sendable {
 
   func invalidateAttributes(of inode: InodeNumber) { post(.attributes(inode)) }
 
+  /// Whoever polls asks again. Takes the notification over.
+  func wakePoll(_ notification: OpaquePointer) { post(.poll(notification)) }
+
   /// Ends the thread, or abandons it when the kernel does not answer a notification within a second
   /// (possible only while the connection is being torn down, which then ends it).
   func stop() {
     lock.lock()
     isStopped = true
+    queue.forEach(Self.drop)
     queue.removeAll()
     changed.broadcast()
     if !isIdle { _ = changed.wait(lock, milliseconds: 1000) }
@@ -50,11 +56,18 @@ final class Notifier: @unchecked Sendable {
 
   private func post(_ message: Message) {
     lock.lock()
-    if !isStopped {
+    if isStopped {
+      Self.drop(message)
+    } else {
       queue.append(message)
       changed.signal()
     }
     lock.unlock()
+  }
+
+  /// A message that is not going to be sent.
+  private static func drop(_ message: Message) {
+    if case .poll(let notification) = message { fuse_pollhandle_destroy(notification) }
   }
 
   private func run(_ session: OpaquePointer) {
@@ -73,6 +86,9 @@ final class Notifier: @unchecked Sendable {
           _ = fuse_lowlevel_notify_inval_inode(session, inode, off_t(offset), off_t(length))
         case .attributes(let inode):
           _ = fuse_lowlevel_notify_inval_inode(session, inode, -1, 0)
+        case .poll(let notification):
+          _ = fuse_lowlevel_notify_poll(notification)
+          fuse_pollhandle_destroy(notification)
         }
       }
       lock.lock()

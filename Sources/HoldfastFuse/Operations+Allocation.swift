@@ -1,4 +1,4 @@
-/// Holes and copies: fallocate, lseek for data and holes, copy_file_range; and poll, which for files is a formality.
+/// Holes and copies: fallocate, lseek for data and holes, copy_file_range; and poll, by which holders hear of recalls.
 
 import CFuse3
 import Glibc
@@ -7,39 +7,55 @@ import HoldfastStore
 
 extension MountSession {
   /// The most one COPY_FILE_RANGE copies, so that a caller can be interrupted in between; more is asked for again.
-  private static let copyBytes: UInt64 = 64 << 20
+  fileprivate static let copyBytes: UInt64 = 64 << 20
 
   static func addAllocationOperations(to operations: inout fuse_lowlevel_ops) {
     operations.fallocate = { request, inode, mode, offset, length, info in
-      serving(request).allocate(
-        Reply(request), inode, mode: mode, offset: Int64(offset), length: Int64(length), handle: info?.pointee.fh)
+      let reply = Reply<Done>(request)
+      serving(request).perform(
+        AllocateCall(
+          inode: inode, mode: AllocateMode(rawValue: mode), offset: Int64(offset), length: Int64(length),
+          handle: info?.pointee.fh, caller: reply.caller), reply)
     }
     operations.lseek = { request, inode, offset, whence, _ in
       serving(request).seek(Reply(request), inode, from: Int64(offset), whence: whence)
     }
     operations.copy_file_range = { request, source, from, _, destination, to, info, length, _ in
-      serving(request).copy(
-        Reply(request), from: source, at: UInt64(from), to: destination, at: UInt64(to), length: UInt64(length),
-        handle: info?.pointee.fh)
+      let reply = Reply<Written>(request)
+      serving(request).perform(
+        CopyCall(
+          source: source, sourceOffset: UInt64(from), inode: destination, offset: UInt64(to), length: UInt64(length),
+          handle: info?.pointee.fh, caller: reply.caller), reply)
     }
     operations.poll = { request, _, info, notification in
       serving(request).poll(Reply(request), info!.pointee, notification)
     }
   }
 
-  private func allocate(
-    _ reply: consuming Reply<Done>, _ inode: InodeNumber, mode: Int32, offset: Int64, length: Int64, handle: UInt64?
-  ) {
-    counters.count(.fallocate)
-    do throws(FSError) {
+  private struct AllocateCall: MapChangingCall {
+    typealias Answer = Done
+    var inode: InodeNumber
+    var mode: AllocateMode
+    var offset: Int64
+    var length: Int64
+    var handle: UInt64?
+    var caller: Credentials
+    var operation: Operation { .fallocate }
+
+    func make(in session: MountSession) throws(FSError) {
       guard offset >= 0, length > 0 else { throw .invalid(.argument) }
-      try store.allocate(
-        inode, mode: AllocateMode(rawValue: mode), offset: UInt64(offset), length: UInt64(length), handle: handle,
-        by: reply.caller)
-      reply.send()
-    } catch {
-      fail(reply, error, .fallocate, inode)
+      try session.store.allocate(
+        inode, mode: mode, offset: UInt64(offset), length: UInt64(length), handle: handle,
+        by: session.caller(caller, changing: inode), waits: session.waits(handle))
     }
+
+    func answer(_ reply: consuming Reply<Done>, _ result: Void, in session: MountSession) { reply.send() }
+  }
+
+  /// Whether an operation by this handle waits for holders; READ and WRITE alone carry the flags of the moment.
+  func waits(_ handle: UInt64?) -> Bool {
+    guard let handle, let opened = handles[handle] else { return true }
+    return opened.flags & O_NONBLOCK == 0
   }
 
   /// The kernel itself answers all but SEEK_DATA and SEEK_HOLE.
@@ -57,29 +73,44 @@ extension MountSession {
     }
   }
 
-  private func copy(
-    _ reply: consuming Reply<Written>, from source: InodeNumber, at sourceOffset: UInt64, to destination: InodeNumber,
-    at destinationOffset: UInt64, length: UInt64, handle: UInt64?
-  ) {
-    counters.count(.copyFileRange)
-    do throws(FSError) {
-      let mark = clearsPrivileges ? capabilities.mark(of: destination) : nil
-      let count = try store.copyRange(
-        from: source, at: sourceOffset, to: destination, at: destinationOffset,
-        length: min(length, Self.copyBytes), dropPrivileges: false, dropCapability: mark != nil, handle: handle,
-        by: reply.caller)
-      if let mark, count > 0 { capabilities.forget(destination, mark) }
-      reply.send(Int(count))
-    } catch {
-      fail(reply, error, .copyFileRange, destination)
+  private struct CopyCall: MapChangingCall {
+    typealias Answer = Written
+    var source: InodeNumber
+    var sourceOffset: UInt64
+    /// The destination.
+    var inode: InodeNumber
+    var offset: UInt64
+    var length: UInt64
+    var handle: UInt64?
+    var caller: Credentials
+    var operation: Operation { .copyFileRange }
+
+    func make(in session: MountSession) throws(FSError) -> Int {
+      let mark = session.clearsPrivileges ? session.capabilities.mark(of: inode) : nil
+      let count = try session.store.copyRange(
+        from: source, at: sourceOffset, to: inode, at: offset, length: min(length, MountSession.copyBytes),
+        dropPrivileges: false, dropCapability: mark != nil, handle: handle,
+        by: session.caller(caller, changing: inode), waits: session.waits(handle))
+      if let mark, count > 0 { session.capabilities.forget(inode, mark) }
+      return Int(count)
     }
+
+    func answer(_ reply: consuming Reply<Written>, _ count: Int, in session: MountSession) { reply.send(count) }
   }
 
-  /// Regular files are always ready; nobody is told later.
+  /// Regular files are always ready. POLLPRI: a request of this handle is recalled; with POLLERR: one was taken away.
   private func poll(_ reply: consuming Reply<PollEvents>, _ info: fuse_file_info, _ notification: OpaquePointer?) {
     counters.count(.poll)
-    if let notification { fuse_pollhandle_destroy(notification) }
-    let ready = UInt32(POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM)
-    reply.send(info.poll_events & ready)
+    // First kept, then looked: whoever recalls looks in the other order, so one of the two is seen.
+    if let notification, let previous = handles.exchangePollNotification(info.fh, notification) {
+      fuse_pollhandle_destroy(previous)
+    }
+    var events = info.poll_events & UInt32(POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM)
+    if store.seals.isStale(info.fh) {
+      events |= UInt32(POLLPRI | POLLERR)
+    } else if store.seals.recallMilliseconds(ofHandle: info.fh) != nil {
+      events |= UInt32(POLLPRI)
+    }
+    reply.send(events)
   }
 }

@@ -10,7 +10,10 @@ extension MountSession {
   static func addAttributeOperations(to operations: inout fuse_lowlevel_ops) {
     operations.getattr = { request, inode, _ in serving(request).getAttributes(Reply(request), inode) }
     operations.setattr = { request, inode, values, valid, info in
-      serving(request).setAttributes(Reply(request), inode, values!.pointee, valid: valid, handle: info?.pointee.fh)
+      let reply = Reply<Stat>(request)
+      serving(request).perform(
+        SetAttributesCall(
+          inode: inode, values: values!.pointee, valid: valid, handle: info?.pointee.fh, caller: reply.caller), reply)
     }
     operations.statfs = { request, _ in serving(request).volumeStatistics(Reply(request)) }
   }
@@ -31,18 +34,28 @@ extension MountSession {
     }
   }
 
-  private func setAttributes(
-    _ reply: consuming Reply<Stat>, _ inode: InodeNumber, _ values: stat, valid: Int32, handle: UInt64?
-  ) {
-    counters.count(.setattr)
-    do throws(FSError) {
+  /// A truncation among others.
+  private struct SetAttributesCall: MapChangingCall, @unchecked Sendable {
+    typealias Answer = Stat
+    var inode: InodeNumber
+    var values: stat
+    var valid: Int32
+    var handle: UInt64?
+    var caller: Credentials
+    var operation: Operation { .setattr }
+
+    func make(in session: MountSession) throws(FSError) -> Attributes {
       var changes = AttributeChanges(values, valid: valid)
-      if clearsPrivileges {
-        try clearPrivileges(inode, &changes, valid: valid, byHandle: handle != nil, by: reply.caller)
+      if session.clearsPrivileges {
+        try session.clearPrivileges(inode, &changes, valid: valid, byHandle: handle != nil, by: caller)
       }
-      reply.send(try store.setAttributes(changes, of: inode, handle: handle, by: reply.caller))
-    } catch {
-      fail(reply, error, .setattr, inode)
+      let caller = changes.size == nil ? caller : session.caller(caller, changing: inode)
+      return try session.store.setAttributes(
+        changes, of: inode, handle: handle, by: caller, waits: session.waits(handle))
+    }
+
+    func answer(_ reply: consuming Reply<Stat>, _ attributes: Attributes, in session: MountSession) {
+      reply.send(attributes)
     }
   }
 
@@ -52,7 +65,7 @@ extension MountSession {
   /// without group execution only for members of the group.
   /// After a refused extending O_DIRECT write the kernel sets the old size, by the handle and with no time to set
   /// (ftruncate(2) has one): that takes nothing.
-  private func clearPrivileges(
+  fileprivate func clearPrivileges(
     _ inode: InodeNumber, _ changes: inout AttributeChanges, valid: Int32, byHandle: Bool, by caller: Credentials
   ) throws(FSError) {
     if valid == 0 {

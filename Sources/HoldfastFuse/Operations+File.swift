@@ -7,12 +7,16 @@
 import CFuse3
 import Glibc
 import HoldfastBase
+import HoldfastDevice
 import HoldfastFormat
 import HoldfastStore
 
 extension MountSession {
   static func addFileOperations(to operations: inout fuse_lowlevel_ops) {
-    operations.open = { request, inode, info in serving(request).open(Reply(request), inode, info!) }
+    operations.open = { request, inode, info in
+      let reply = Reply<Opened>(request)
+      serving(request).perform(OpenCall(inode: inode, info: info!.pointee, caller: reply.caller), reply)
+    }
     operations.create = { request, parent, name, mode, info in
       serving(request).create(Reply(request), UnsafeRawBufferPointer(cString: name), in: parent, mode: mode, info!)
     }
@@ -20,8 +24,11 @@ extension MountSession {
       serving(request).read(Reply(request), inode, size: size, at: UInt64(offset))
     }
     operations.write = { request, inode, bytes, count, offset, info in
-      serving(request).write(
-        Reply(request), inode, UnsafeRawBufferPointer(start: bytes, count: count), at: UInt64(offset), info!.pointee)
+      let reply = Reply<Written>(request)
+      serving(request).perform(
+        WriteCall(
+          inode: inode, bytes: UnsafeRawBufferPointer(start: bytes, count: count), offset: UInt64(offset),
+          info: info!.pointee, caller: reply.caller), reply)
     }
     operations.release = { request, inode, info in
       serving(request).release(Reply(request), inode, info!.pointee.fh)
@@ -31,44 +38,48 @@ extension MountSession {
     }
   }
 
-  private func open(
-    _ reply: consuming Reply<Opened>, _ inode: InodeNumber, _ info: UnsafeMutablePointer<fuse_file_info>
-  ) {
-    counters.count(.open)
-    do throws(FSError) {
-      let flags = info.pointee.flags & ~KernelTransport.Carried.dropPrivileges
-      var handle = Handle(inode: inode, flags: flags)
-      if case .shutDown = store.health { throw .shutDown }
-      if handle.isWriting || flags & O_TRUNC != 0 {
-        try prepareWriting(inode, &handle, dropPrivileges: flags != info.pointee.flags, by: reply.caller)
-      }
-      begin(handle, info)
-      if !reply.send(info) { end(info.pointee.fh) }
-    } catch {
-      fail(reply, error, .open, inode)
-    }
-  }
+  /// Row 9: the truncation hides in the open, and comes before the handle exists, so that a refusal fails the open.
+  private struct OpenCall: MapChangingCall, @unchecked Sendable {
+    typealias Answer = Opened
+    var inode: InodeNumber
+    var info: fuse_file_info
+    var caller: Credentials
+    var operation: Operation { .open }
 
-  /// What an open for writing must pass, and the truncation that hides in it (row 9): before the handle exists,
-  /// so that a refusal fails the open.
-  private func prepareWriting(
-    _ inode: InodeNumber, _ handle: inout Handle, dropPrivileges: Bool, by caller: Credentials
-  ) throws(FSError) {
-    let record = try store.attributes(of: inode).record
-    if record.flags.contains(.immutable) { throw .notPermitted }
-    if record.flags.contains(.appendOnly), handle.flags & O_APPEND == 0 || handle.flags & O_TRUNC != 0 {
-      throw .notPermitted
+    func make(in session: MountSession) throws(FSError) -> Handle {
+      let flags = info.flags & ~KernelTransport.Carried.dropPrivileges
+      var handle = Handle(inode: inode, flags: flags)
+      if case .shutDown = session.store.health { throw .shutDown }
+      if handle.isWriting || flags & O_TRUNC != 0 { try prepareWriting(&handle, session) }
+      return handle
     }
-    handle.synchronous = record.flags.contains(.synchronous)
-    if clearsPrivileges { capabilities.check(inode, in: store) }
-    if handle.flags & O_TRUNC != 0 {
-      var changes = AttributeChanges()
-      changes.size = 0
-      changes.modified = .now
-      changes.changed = .now
-      changes.dropPrivileges = dropPrivileges
-      changes.dropCapability = clearsPrivileges
-      _ = try store.setAttributes(changes, of: inode, handle: nil, by: caller)
+
+    /// What an open for writing must pass.
+    private func prepareWriting(_ handle: inout Handle, _ session: MountSession) throws(FSError) {
+      let record = try session.store.attributes(of: inode).record
+      if record.flags.contains(.immutable) { throw .notPermitted }
+      if record.flags.contains(.appendOnly), handle.flags & O_APPEND == 0 || handle.flags & O_TRUNC != 0 {
+        throw .notPermitted
+      }
+      handle.synchronous = record.flags.contains(.synchronous)
+      if session.clearsPrivileges { session.capabilities.check(inode, in: session.store) }
+      if handle.flags & O_TRUNC != 0 {
+        var changes = AttributeChanges()
+        changes.size = 0
+        changes.modified = .now
+        changes.changed = .now
+        changes.dropPrivileges = handle.flags != info.flags
+        changes.dropCapability = session.clearsPrivileges
+        _ = try session.store.setAttributes(
+          changes, of: inode, handle: nil, by: session.caller(caller, changing: inode),
+          waits: handle.flags & O_NONBLOCK == 0)
+      }
+    }
+
+    func answer(_ reply: consuming Reply<Opened>, _ handle: Handle, in session: MountSession) {
+      var info = info
+      session.begin(handle, &info)
+      if !reply.send(&info) { session.end(info.fh) }
     }
   }
 
@@ -98,7 +109,7 @@ extension MountSession {
   }
 
   /// A handle exists from here on.
-  private func begin(_ handle: Handle, _ info: UnsafeMutablePointer<fuse_file_info>) {
+  fileprivate func begin(_ handle: Handle, _ info: UnsafeMutablePointer<fuse_file_info>) {
     store.retain(handle.inode)
     store.opened(handle.inode, writing: handle.isWriting)
     info.pointee.fh = handles.insert(handle)
@@ -107,8 +118,9 @@ extension MountSession {
     info.pointee.keep_cache = options.accessTime == .strictatime ? 0 : 1
   }
 
-  private func end(_ id: UInt64) {
+  fileprivate func end(_ id: UInt64) {
     guard let handle = handles.remove(id) else { return }
+    if let notification = handle.pollNotification { fuse_pollhandle_destroy(notification) }
     let before = handle.isWriting ? try? store.attributes(of: handle.inode).record.blocks : nil
     store.closed(handle.inode, handle: id, writing: handle.isWriting)
     if let before, let after = try? store.attributes(of: handle.inode).record.blocks, after != before {
@@ -137,26 +149,48 @@ extension MountSession {
     }
   }
 
-  private func write(
-    _ reply: consuming Reply<Written>, _ inode: InodeNumber, _ bytes: UnsafeRawBufferPointer, at offset: UInt64,
-    _ info: fuse_file_info
-  ) {
-    counters.count(.write)
-    // Writeback of a mapping comes from no process, through any handle of the file.
-    let isWriteback = info.writepage != 0
-    do throws(FSError) {
-      let mark = clearsPrivileges ? capabilities.mark(of: inode) : nil
-      let count = try store.write(
+  private struct WriteCall: MapChangingCall, @unchecked Sendable {
+    typealias Answer = Written
+    var inode: InodeNumber
+    var bytes: UnsafeRawBufferPointer
+    var offset: UInt64
+    var info: fuse_file_info
+    var caller: Credentials
+    /// Where `bytes` are, once they are no longer the request's.
+    var copy: AlignedBuffer?
+    var operation: Operation { .write }
+
+    /// Writeback of a mapping comes from no process, through any handle of the file: it is never made to wait.
+    private var isWriteback: Bool { info.writepage != 0 }
+
+    func make(in session: MountSession) throws(FSError) -> Int {
+      let mark = session.clearsPrivileges ? session.capabilities.mark(of: inode) : nil
+      let count = try session.store.write(
         inode, bytes, at: offset, append: !isWriteback && info.flags & O_APPEND != 0,
         dropPrivileges: info.flags & KernelTransport.Carried.dropPrivileges != 0, dropCapability: mark != nil,
-        handle: isWriteback ? nil : info.fh, by: isWriteback ? .daemon : reply.caller)
-      if let mark { capabilities.forget(inode, mark) }
-      if handles[info.fh]?.synchronous == true { try store.sync(inode, dataOnly: false) }
-      reply.send(count)
-    } catch {
-      // The page cache took the bytes before we refused them.
-      notifier.invalidatePages(of: inode, offset: offset, length: UInt64(bytes.count))
-      fail(reply, error, .write, inode)
+        handle: isWriteback ? nil : info.fh,
+        by: isWriteback ? .daemon : session.caller(caller, changing: inode),
+        waits: !isWriteback && info.flags & O_NONBLOCK == 0)
+      if let mark { session.capabilities.forget(inode, mark) }
+      if session.handles[info.fh]?.synchronous == true { try session.store.sync(inode, dataOnly: false) }
+      return count
+    }
+
+    func answer(_ reply: consuming Reply<Written>, _ count: Int, in session: MountSession) { reply.send(count) }
+
+    /// The page cache took the bytes before they were refused.
+    func failed(in session: MountSession) {
+      session.notifier.invalidatePages(of: inode, offset: offset, length: UInt64(bytes.count))
+    }
+
+    func kept() -> Self {
+      if copy != nil { return self }
+      let buffer = AlignedBuffer(byteCount: bytes.count, zeroed: false)
+      buffer.bytes.copyMemory(from: bytes)
+      var kept = self
+      kept.copy = buffer
+      kept.bytes = UnsafeRawBufferPointer(buffer.bytes)
+      return kept
     }
   }
 

@@ -49,8 +49,25 @@ extension MountSession {
       let call = ControlCall(
         inode: inode, handle: info!.pointee.fh, input: UnsafeRawBufferPointer(start: input, count: inputBytes),
         caller: reply.caller)
-      session.control(reply, command: command, call)
+      if command == holdfast_ioc_prepare {
+        session.prepare(reply, call)
+      } else {
+        session.control(reply, command: command, call)
+      }
     }
+  }
+
+  /// The one that may have to wait.
+  private func prepare(_ reply: consuming Reply<Control>, _ call: ControlCall) {
+    let prepare: PrepareCall
+    do throws(FSError) {
+      prepare = try PrepareCall(call)
+    } catch {
+      counters.count(.ioctl)
+      fail(reply, error, .ioctl, call.inode)
+      return
+    }
+    perform(prepare, reply)
   }
 
   private func control(_ reply: consuming Reply<Control>, command: UInt32, _ call: ControlCall) {
@@ -74,10 +91,10 @@ extension MountSession {
   /// nil for a command that is not ours to know.
   func answer(_ command: UInt32, _ call: ControlCall) throws(FSError) -> ControlAnswer? {
     switch command {
-    case holdfast_ioc_seal: try sealByHandle(call)
-    case holdfast_ioc_unseal: try unsealByHandle(call)
-    case holdfast_ioc_pin, holdfast_ioc_unpin: try pinByHandle(call)
-    case holdfast_ioc_prepare: try prepare(call)
+    case holdfast_ioc_seal: try take(call, pin: false)
+    case holdfast_ioc_unseal: try release(call, pin: false)
+    case holdfast_ioc_pin: try take(call, pin: true)
+    case holdfast_ioc_unpin: try release(call, pin: true)
     case holdfast_ioc_layout_get, holdfast_ioc_layout_return: try layout(call)
     case holdfast_ioc_recall_status: try recallStatus(call)
     case holdfast_ioc_holders: try page(call) { store.seals.holdersJSON(of: call.inode) }

@@ -27,6 +27,17 @@ struct Reply<Kind>: ~Copyable {
     return request
   }
 
+  /// From now on a signal to the caller is `parked`'s to hear of: perhaps at once, under libfuse's lock of the request.
+  /// - Precondition: `parked` lives until `ignoreInterrupts` returns.
+  borrowing func onInterrupt(_ parked: Parked) {
+    fuse_req_interrupt_func(
+      request, { _, parked in Unmanaged<Parked>.fromOpaque(parked!).takeUnretainedValue().giveUp() },
+      Unmanaged.passUnretained(parked).toOpaque())
+  }
+
+  /// Waits for a callback under way. To be called before the answer, with which libfuse frees the request.
+  borrowing func ignoreInterrupts() { fuse_req_interrupt_func(request, nil, nil) }
+
   /// Ids of the calling thread; `pid` is the thread's.
   var caller: Credentials {
     let context = fuse_req_ctx(request).pointee

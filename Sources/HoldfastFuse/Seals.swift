@@ -34,6 +34,7 @@ extension MountSession {
       defaultGraceSeconds: store.seals.options.defaultGraceSeconds, command: ProcessInfo.command(of: taker.pid))
     guard let pid = specification.pid else { return try take(request, createOnly, inode) }
     return try processWatcher.whileWatching(pid) { process throws(FSError) in
+      if request.signal != nil, !ProcessInfo.mayBeSignalled(process, by: caller.uid) { throw .notPermitted }
       var bound = request
       bound.lifetime = .process(process)
       return try take(bound, createOnly, inode)

@@ -1,6 +1,7 @@
-/// What the daemon says: refusals, damage and device errors, a bounded number of lines per second.
+/// What the daemon says: refusals, damage and device errors, recalls, fences and revokes; a bounded number of lines per
+/// second.
 ///
-/// Owns: the count of lines in the current second, under `lock`. Errors that are a program's daily bread (ENOENT,
+/// Owns: the counts of lines in the current second, each under its lock. Errors that are a program's daily bread (ENOENT,
 /// EACCES …) are not logged.
 
 import Glibc
@@ -8,13 +9,14 @@ import HoldfastBase
 import Logging
 
 final class SessionLog: @unchecked Sendable {
-  private static let linesPerSecond = 10
+  /// Of errors: a program may try what is refused in a loop.
+  private static let errorsPerSecond = 10
+  /// Of recalls, fences and revokes, each of which somebody will ask for: only a flood is cut.
+  private static let noticesPerSecond = 1000
 
   let logger: Logger
-  private let lock = Lock()
-  private var second = 0
-  private var lines = 0
-  private var suppressed = 0
+  private let errors = Rate(linesPerSecond: errorsPerSecond)
+  private let notices = Rate(linesPerSecond: noticesPerSecond)
 
   init(_ logger: Logger) { self.logger = logger }
 
@@ -26,13 +28,30 @@ final class SessionLog: @unchecked Sendable {
     case .corrupt, .imageTruncated, .shutDown, .nameHashExhausted: level = .error
     default: return
     }
-    guard let skipped = admit() else { return }
-    logger.log(level: level, "\(operation) of inode \(inode): \(error)")
-    if skipped > 0 { logger.notice("\(skipped) more lines like this in the seconds before") }
+    log(level, "\(operation) of inode \(inode): \(error)", errors)
   }
 
+  /// A line of what became of a request.
+  func tell(_ line: String) { log(.notice, line, notices) }
+
+  private func log(_ level: Logger.Level, _ line: String, _ rate: Rate) {
+    guard let skipped = rate.admit() else { return }
+    logger.log(level: level, "\(line)")
+    if skipped > 0 { logger.notice("\(skipped) more lines like this in the seconds before") }
+  }
+}
+
+private final class Rate: @unchecked Sendable {
+  private let linesPerSecond: Int
+  private let lock = Lock()
+  private var second = 0
+  private var lines = 0
+  private var suppressed = 0
+
+  init(linesPerSecond: Int) { self.linesPerSecond = linesPerSecond }
+
   /// nil when this second has had its lines; else how many lines were dropped before.
-  private func admit() -> Int? {
+  func admit() -> Int? {
     var now = timespec()
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now)
     return lock.withLock {
@@ -41,7 +60,7 @@ final class SessionLog: @unchecked Sendable {
         lines = 0
       }
       lines += 1
-      guard lines <= Self.linesPerSecond else {
+      guard lines <= linesPerSecond else {
         suppressed += 1
         return nil
       }

@@ -27,6 +27,7 @@ extension RequestInfo {
     json.member("lifetime", request.lifetime.description)
     json.member("handle_bound", request.isHandleBound)
     json.member("ttl_ms", ttlMilliseconds)
+    json.member("recall_ms", recallMilliseconds)
     json.member("specification", request.specification.text)
     json.endObject()
   }

@@ -18,26 +18,32 @@ public struct MapChangePermit: ~Copyable {
 }
 
 extension SealTable {
-  /// Asks for one map change. Without requests on the mount no lock is taken; without requests on the inode it
+  /// Asks for one map change, `others` that come with it included: all of them are let through or none, and holders
+  /// are asked once for all. Without requests on the mount no lock is taken; without requests on the inode it
   /// is one dictionary look-up; else logarithmic in the inode's pins and linear in the breakable requests it meets.
   /// - Precondition: the caller holds the inode's map lock exclusively until it is done with the permit.
   /// - Throws: `.sealed` with one of those in the way; it is counted and remembered, and for a background actor
   ///   it means skip. `.mustWait`, for an actor that waits, or `.recallInFlight` when holders have been asked to let
   ///   go first.
-  public func authorize(_ change: MapChange, inode: InodeNumber, by actor: Actor) throws(FSError) -> MapChangePermit {
+  public func authorize(
+    _ change: MapChange, with others: [MapChange] = [], inode: InodeNumber, by actor: Actor
+  ) throws(FSError) -> MapChangePermit {
     if standingCount.load(ordering: .acquiring) == 0 { return MapChangePermit(inode: inode, change: change) }
     try withState { (state: inout State) throws(FSError) in
-      switch state.judge(change, inode: inode, by: actor) {
+      switch state.judge(change, with: others, inode: inode, by: actor) {
       case .clear: return
-      case .refused(let slot):
+      case .refused(let slot, let refused):
         let refusal = state.refusal(by: slot)
         state.refusals.add(
           RefusalRecord(
-            refusal: refusal, change: change, actor: actor, refusedAt: Clocks.monotonicNanoseconds()))
+            refusal: refusal, change: refused, actor: actor, refusedAt: Clocks.monotonicNanoseconds()))
         throw .sealed(refusal)
       case .mustRecall(let slots):
         state.recall(slots)
-        guard actor.waits else { throw .recallInFlight }
+        guard actor.waits else {
+          state.refusals.addRecallInFlight()
+          throw .recallInFlight
+        }
         throw .mustWait(breaker: state.recalls.addBreaker(of: inode, awaiting: slots))
       case .endsOwn(let slots): _ = state.end(slots)
       }
@@ -49,7 +55,7 @@ extension SealTable {
   public func conflict(_ change: MapChange, inode: InodeNumber, by actor: Actor) -> FSError.Refusal? {
     if standingCount.load(ordering: .acquiring) == 0 { return nil }
     return withState { state in
-      guard case .refused(let slot) = state.judge(change, inode: inode, by: actor) else { return nil }
+      guard case .refused(let slot, _) = state.judge(change, inode: inode, by: actor) else { return nil }
       return state.refusal(by: slot)
     }
   }
@@ -71,7 +77,8 @@ extension SealTable {
 extension SealTable.State {
   enum Outcome: Equatable {
     case clear
-    case refused(RequestIndex.Slot)
+    /// This request is in the way of this change.
+    case refused(RequestIndex.Slot, MapChange)
     /// These holders are asked to let go.
     case mustRecall([RequestIndex.Slot])
     /// The change may go on, and these requests of the actor's own end (row 26).
@@ -80,20 +87,32 @@ extension SealTable.State {
 
   /// The verdicts of all the inode's requests in one: a hard request in the way refuses at once and recalls
   /// nobody.
-  fileprivate func judge(_ change: MapChange, inode: InodeNumber, by actor: Actor) -> Outcome {
-    var refused: RequestIndex.Slot?
+  fileprivate func judge(
+    _ change: MapChange, with more: [MapChange] = [], inode: InodeNumber, by actor: Actor
+  ) -> Outcome {
+    var refused: (slot: RequestIndex.Slot, change: MapChange)?
     var others: [RequestIndex.Slot] = []
     var own: [RequestIndex.Slot] = []
-    index.visit(inode, within: change.reach) { slot in
-      switch ConflictRule.judge(change, against: index.claim(slot), by: actor) {
-      case .none: break
-      case .refuse: refused = slot
-      case .recall: others.append(slot)
-      case .endOwn: own.append(slot)
+    func judge(_ change: MapChange) {
+      if refused != nil { return }
+      index.visit(inode, within: change.reach) { slot in
+        switch ConflictRule.judge(change, against: index.claim(slot), by: actor) {
+        case .none: break
+        case .refuse: refused = (slot, change)
+        case .recall: others.append(slot)
+        case .endOwn: own.append(slot)
+        }
+        return refused == nil
       }
-      return refused == nil
     }
-    if let refused { return .refused(refused) }
+    judge(change)
+    for change in more { judge(change) }
+    if let refused { return .refused(refused.slot, refused.change) }
+    if !more.isEmpty {
+      // One request may meet several of the changes.
+      others = Set(others).sorted()
+      own = Set(own).sorted()
+    }
     return !others.isEmpty ? .mustRecall(others) : own.isEmpty ? .clear : .endsOwn(own)
   }
 

@@ -44,6 +44,20 @@ public enum ProcessInfo {
       .contains { UInt32(String(decoding: $0, as: UTF8.self)) == gid }
   }
 
+  /// kill(2)'s rule: whether this user may send the process a signal.
+  public static func mayBeSignalled(_ pid: Int32, by uid: UInt32) -> Bool {
+    if uid == 0 { return true }
+    guard pid > 0, let status = read("/proc/\(pid)/status") else { return false }
+    let key = Array("Uid:".utf8)
+    guard let line = status.split(separator: UInt8(ascii: "\n")).first(where: { $0.starts(with: key) }) else {
+      return false
+    }
+    // Real, effective, saved, of the file system.
+    let uids = line.dropFirst(key.count).split(separator: UInt8(ascii: "\t"))
+      .compactMap { UInt32(String(decoding: $0, as: UTF8.self)) }
+    return uids.count == 4 && (uids[0] == uid || uids[2] == uid)
+  }
+
   private static func userNamespace(_ process: String) -> [UInt8]? {
     var target = [UInt8](repeating: 0, count: 64)
     let count = target.withUnsafeMutableBytes {

@@ -61,6 +61,16 @@ public final class ProcessWatcher: @unchecked Sendable {
     return try body(process)
   }
 
+  /// Sends a signal to a watched process, if `uid` still may: it may have become another user's by exec.
+  /// - Returns: whether it was sent.
+  public func signal(_ process: Int32, _ signal: Int32, by uid: UInt32) -> Bool {
+    guard ProcessInfo.mayBeSignalled(process, by: uid) else { return false }
+    return lock.withLock {
+      guard let entry = entries[process], !entry.hasExited else { return false }
+      return holdfast_pidfd_send_signal(entry.pidfd, signal) == 0
+    }
+  }
+
   /// Ends the thread and closes everything; nothing is watched any more. May be called twice.
   public func stop() {
     table.onEarlierDeadline = nil

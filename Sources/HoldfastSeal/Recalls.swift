@@ -20,7 +20,7 @@ struct Recalls {
     var awaited: Set<RequestIndex.Slot>
     /// What to call when none is; nil before it parks and after it was called.
     var wake: Wake?
-    /// `wake` was called: whoever it called answers.
+    /// `wake` was called, or parking told that nothing is in its way: whoever heard that answers.
     var isWoken = false
 
     /// Nothing is in its way any more: until its turn is over nobody new may come in between.
@@ -74,7 +74,11 @@ struct Recalls {
 
   mutating func park(_ id: UInt64, wake: @escaping Wake) -> SealTable.Parking {
     guard let breaker = breakers[id] else { return .gaveUp }
-    if breaker.hasTurn { return .over }
+    if breaker.hasTurn {
+      // Whoever parks begins again: from here on nobody gives up for it.
+      breakers[id]!.isWoken = true
+      return .over
+    }
     breakers[id]!.wake = wake
     return .parked
   }

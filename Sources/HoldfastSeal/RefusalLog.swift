@@ -17,6 +17,10 @@ public struct RefusalCounters: Equatable, Sendable {
   private var refused = [UInt64](repeating: 0, count: MapChange.Kind.allCases.count)
   /// Background changes that were skipped (row 16) or wait (row 17).
   public internal(set) var skipped: UInt64 = 0
+  /// Changes that did not wait for a recall (O_NONBLOCK, writeback): EAGAIN.
+  public internal(set) var recallInFlight: UInt64 = 0
+  /// Requests that were not granted, by why not.
+  public internal(set) var requests = RequestRefusals()
 
   /// Refused to callers.
   public func count(of kind: MapChange.Kind) -> UInt64 { refused[kind.index] }
@@ -24,12 +28,56 @@ public struct RefusalCounters: Equatable, Sendable {
 
   mutating func add(_ kind: MapChange.Kind) { refused[kind.index] += 1 }
 
-  /// Writes an object: one member per kind of change, and `skipped`.
+  /// Writes an object: one member per kind of change, `skipped`, and those of requests.
   public func write(to json: inout JSONWriter) {
     json.beginObject()
     for kind in MapChange.Kind.allCases { json.member(kind.rawValue, count(of: kind)) }
     json.member("skipped", skipped)
+    json.member("recall_in_flight", recallInFlight)
+    json.key("requests")
+    json.beginObject()
+    json.member("not_permitted", requests.notPermitted)
+    json.member("recall_in_flight", requests.recallInFlight)
+    json.member("over_quota", requests.overQuota)
+    json.member("stale", requests.stale)
     json.endObject()
+    json.endObject()
+  }
+}
+
+/// What became of breakable requests since mount, for `holdfast.stats`.
+public struct RecallCounters: Equatable, Sendable {
+  /// Requests whose holders were asked to let go.
+  public internal(set) var recalled: UInt64 = 0
+  /// Of those, taken away because they did not.
+  public internal(set) var fenced: UInt64 = 0
+  /// Requests taken away by an administrator.
+  public internal(set) var revoked: UInt64 = 0
+
+  public func write(to json: inout JSONWriter) {
+    json.beginObject()
+    json.member("recalled", recalled)
+    json.member("fenced", fenced)
+    json.member("revoked", revoked)
+    json.endObject()
+  }
+}
+
+/// Rows 21, 22, 23 and 28.
+public struct RequestRefusals: Equatable, Sendable {
+  public internal(set) var notPermitted: UInt64 = 0
+  public internal(set) var recallInFlight: UInt64 = 0
+  public internal(set) var overQuota: UInt64 = 0
+  public internal(set) var stale: UInt64 = 0
+
+  mutating func add(_ error: FSError) {
+    switch error {
+    case .notPermitted: notPermitted += 1
+    case .recallInFlight: recallInFlight += 1
+    case .quotaExceeded: overQuota += 1
+    case .stale: stale += 1
+    default: break
+    }
   }
 }
 
@@ -41,6 +89,10 @@ struct RefusalLog {
   /// A ring; `next` is the oldest once it is full.
   private var ring: [RefusalRecord] = []
   private var next = 0
+
+  mutating func addRecallInFlight() { counters.recallInFlight += 1 }
+
+  mutating func add(_ error: FSError) { counters.requests.add(error) }
 
   mutating func add(_ record: RefusalRecord) {
     if record.actor.background || record.change.kind == .reclaim {

@@ -5,7 +5,7 @@
 /// for a pin among n of its file; finding what meets a change O(log n) and as much for each one found.
 ///
 /// Invariants (`checkInvariants`): every standing request is in the sets of its inode and, by lifetime, of its
-/// handle or process; no set is empty; `usage` is the sum over the standing requests.
+/// handle or process; no set is empty; `users` and `usage` are the sums over the standing requests.
 
 import HoldfastBase
 
@@ -22,10 +22,26 @@ struct RequestIndex {
     var fencedAt: Int64?
   }
 
-  /// What a user holds.
+  /// What a user holds, or all; the daemon's own requests for leases are nobody's.
   struct Usage: Equatable {
     var requests = 0
+    /// Wraps in a sum of all only where root, who has no limit, pins more than there are bytes.
     var pinnedBytes: UInt64 = 0
+
+    mutating func add(_ request: SealRequest) {
+      requests += 1
+      pinnedBytes &+= request.pinnedBytes
+    }
+
+    mutating func subtract(_ request: SealRequest) {
+      requests -= 1
+      pinnedBytes &-= request.pinnedBytes
+    }
+
+    func hasRoom(for request: SealRequest, requests limit: Int, pinnedBytes byteLimit: UInt64) -> Bool {
+      let (bytes, overflowed) = pinnedBytes.addingReportingOverflow(request.pinnedBytes)
+      return requests < limit && !overflowed && bytes <= byteLimit
+    }
   }
 
   private struct IdentityKey: Hashable {
@@ -44,6 +60,8 @@ struct RequestIndex {
     var all = SlotSet()
     var hard = Group()
     var breakable = Group()
+    /// Requests bound to a process.
+    var processBound = 0
 
     subscript(isBreakable: Bool) -> Group {
       get { isBreakable ? breakable : hard }
@@ -60,6 +78,8 @@ struct RequestIndex {
   private var handles: [UInt64: SlotSet] = [:]
   private var processes: [Int32: SlotSet] = [:]
   private var users: [UInt32: Usage] = [:]
+  /// Of all users together.
+  private(set) var usage = Usage()
   private var lastID: UInt64 = 0
 
   var count: Int { standing.count - freeSlots.count }
@@ -94,6 +114,8 @@ struct RequestIndex {
     guard let entry = inodes[inode] else { return 0 }
     return entry.hard.wholeFile.count + entry.breakable.wholeFile.count
   }
+
+  func processBoundCount(of inode: InodeNumber) -> Int { inodes[inode]?.processBound ?? 0 }
 
   /// Calls `body` with the requests of `inode` within `reach`, the hard ones first, until it returns false.
   func visit(_ inode: InodeNumber, within reach: MapChange.Reach, _ body: (Slot) -> Bool) {
@@ -151,11 +173,15 @@ struct RequestIndex {
     }
     switch request.lifetime {
     case .handle(let handle): handles[handle, default: SlotSet()].insert(slot)
-    case .process(let pid): processes[pid, default: SlotSet()].insert(slot)
+    case .process(let pid):
+      processes[pid, default: SlotSet()].insert(slot)
+      inodes[inode]!.processBound += 1
     case .name, .persistent, .lease: break
     }
-    users[request.uid, default: Usage()].requests += 1
-    users[request.uid]!.pinnedBytes &+= request.pinnedBytes
+    if request.lifetime != .lease {
+      users[request.uid, default: Usage()].add(request)
+      usage.add(request)
+    }
     return slot
   }
 
@@ -170,6 +196,7 @@ struct RequestIndex {
     freeSlots.append(slot)
     identities[IdentityKey(inode: entry.inode, identity: request.identity)] = nil
     inodes[entry.inode]!.all.remove(slot)
+    if claims[slot].ownerProcess != nil { inodes[entry.inode]!.processBound -= 1 }
     if inodes[entry.inode]!.all.isEmpty {
       inodes[entry.inode] = nil
     } else if let pinned = claims[slot].pinned {
@@ -186,9 +213,11 @@ struct RequestIndex {
       if processes[pid]!.isEmpty { processes[pid] = nil }
     case .name, .persistent, .lease: break
     }
-    users[request.uid]!.requests -= 1
-    users[request.uid]!.pinnedBytes &-= request.pinnedBytes
-    if users[request.uid]!.requests == 0 { users[request.uid] = nil }
+    if request.lifetime != .lease {
+      users[request.uid]!.subtract(request)
+      usage.subtract(request)
+      if users[request.uid]!.requests == 0 { users[request.uid] = nil }
+    }
     return entry
   }
 
@@ -198,6 +227,7 @@ struct RequestIndex {
   /// Traps where an index disagrees with the requests. For tests.
   func checkInvariants() {
     var recount: [UInt32: Usage] = [:]
+    var leases = 0
     for slot in allSlots() {
       let entry = self[slot]
       precondition(claims[slot] == entry.request.claim)
@@ -219,15 +249,19 @@ struct RequestIndex {
       case .process(let pid): precondition(processes[pid]!.slots.contains(slot))
       case .name, .persistent, .lease: break
       }
-      recount[entry.request.uid, default: Usage()].requests += 1
-      recount[entry.request.uid]!.pinnedBytes += entry.request.pinnedBytes
+      if entry.request.lifetime == .lease {
+        leases += 1
+      } else {
+        recount[entry.request.uid, default: Usage()].add(entry.request)
+      }
     }
-    precondition(recount == users)
+    precondition(recount == users && usage.requests == count - leases)
     precondition(identities.count == count && inodes.values.reduce(0) { $0 + $1.all.count } == count)
     for entry in inodes.values {
       let groups = [entry.hard, entry.breakable]
       precondition(entry.all.count > 0)
       precondition(groups.reduce(0) { $0 + $1.wholeFile.count + $1.pins.count } == entry.all.count)
+      precondition(entry.all.slots.count { claims[$0].ownerProcess != nil } == entry.processBound)
     }
     precondition(handles.values.allSatisfy { !$0.isEmpty } && processes.values.allSatisfy { !$0.isEmpty })
   }

@@ -12,7 +12,7 @@ public enum SealPolicy: String, CaseIterable, Sendable {
   case admin
 }
 
-/// What one unprivileged user may hold at a time on a mount. uid 0 is not bounded.
+/// What unprivileged users may hold at a time on a mount, each and together. uid 0 is not refused, but counted.
 public struct SealLimits: Equatable, Sendable {
   /// Twice what a large holder takes (10^4 pins); at about 300 bytes each, 6 MiB of daemon memory per user.
   public static let defaultRequests = 20_000
@@ -20,8 +20,17 @@ public struct SealLimits: Equatable, Sendable {
   /// registered for direct access at a time today, so that it bounds mistakes rather than use.
   public static let defaultPinnedBytes: UInt64 = 1 << 40
 
+  /// Fifty such users: 300 MiB of daemon memory.
+  public static let defaultAllRequests = 1_000_000
+  /// More than any image holds today: pins of all count only where an administrator says so.
+  public static let defaultAllPinnedBytes: UInt64 = 1 << 60
+
+  /// Of one user.
   public var requests = defaultRequests
   public var pinnedBytes = defaultPinnedBytes
+  /// Of all users.
+  public var allRequests = defaultAllRequests
+  public var allPinnedBytes = defaultAllPinnedBytes
   public init() {}
 }
 

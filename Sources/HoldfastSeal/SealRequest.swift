@@ -61,13 +61,14 @@ public enum SealPreparation: UInt8, Equatable, Sendable {
 public enum RequestIdentity: Hashable, Sendable {
   /// Named, process-bound and persistent requests: user of the taker, and name.
   case named(uid: UInt32, name: String)
-  case handle(UInt64, name: String)
+  /// Pins of one handle may share a name: their blocks tell them apart. nil: of the whole file.
+  case handle(UInt64, name: String, pinned: BlockRange? = nil)
   /// The daemon's own, for the leases on an inode; users see it as a default request, which is not theirs to release.
   case lease
 
   public var name: String {
     switch self {
-    case .named(_, let name), .handle(_, let name): name
+    case .named(_, let name), .handle(_, let name, _): name
     case .lease: ""
     }
   }
@@ -83,6 +84,8 @@ public struct SealRequest: Equatable, Sendable {
   public var uid: UInt32
   public var gid: UInt32
   public var pid: Int32
+  /// Of a breakable request bound to a process: sent to it when it is asked to let go.
+  public var signal: Int32?
   /// The request ends by itself this long after it was taken.
   public var ttlSeconds: UInt32?
   /// How the map was made ready; kept for the specification's text only.
@@ -145,11 +148,12 @@ public struct SealRequest: Equatable, Sendable {
       kind: kind, scope: specification.scope, lifetime: lifetime, name: name, taker: taker,
       ttlSeconds: specification.ttlSeconds, preparation: specification.preparation, command: command,
       pinnedBytes: pinnedBytes)
+    signal = specification.signal
   }
 
   public var identity: RequestIdentity {
     switch lifetime {
-    case .handle(let handle): .handle(handle, name: name)
+    case .handle(let handle): .handle(handle, name: name, pinned: scope.blocks)
     case .process, .name, .persistent: .named(uid: uid, name: name)
     case .lease: .lease
     }
@@ -182,6 +186,7 @@ public struct SealRequest: Equatable, Sendable {
     var result = SealSpecification()
     if case .breakable(let grace) = kind { result.kind = .breakable(graceSeconds: grace) }
     if case .process(let pid) = lifetime { result.pid = pid }
+    result.signal = signal
     result.isPersistent = isPersistent
     result.scope = scope
     result.ttlSeconds = ttlSeconds

@@ -2,11 +2,12 @@
 /// or throws.
 ///
 ///     specification = "1" / word *("," word)
-///     word   = "hard" / "breakable" ["=" number] / "pid=" number / "ttl=" number / "persistent"
-///            / "range=" size "+" size / "fill" / "as-is"
+///     word   = "hard" / "breakable" ["=" number] / "pid=" number / "signal=" number / "ttl=" number
+///            / "persistent" / "range=" size "+" size / "fill" / "as-is"
 ///     size   = number ["K" / "M" / "G" / "T"]          number = 1*DIGIT
 ///
-/// Every word at most once; `hard` excludes `breakable`, `fill` excludes `as-is`, `pid` excludes `persistent`.
+/// Every word at most once; `hard` excludes `breakable`, `fill` excludes `as-is`, `pid` excludes `persistent`; `signal`
+/// wants `pid` and `breakable`.
 
 import HoldfastBase
 
@@ -35,6 +36,7 @@ extension SealSpecification {
     }
     for contradiction: Seen in [[.hard, .breakable], [.fill, .asIs], [.pid, .persistent]]
     where seen.isSuperset(of: contradiction) { throw .invalid(.sealSpecification) }
+    guard signal == nil || allowsSignal else { throw .invalid(.sealSpecification) }
     if tooLarge { throw .numberTooLarge }
   }
 
@@ -47,7 +49,7 @@ extension SealSpecification {
 
   /// The words met so far.
   private struct Seen: OptionSet {
-    let rawValue: UInt8
+    let rawValue: UInt16
     static let hard = Seen(rawValue: 1)
     static let breakable = Seen(rawValue: 2)
     static let pid = Seen(rawValue: 4)
@@ -56,6 +58,7 @@ extension SealSpecification {
     static let range = Seen(rawValue: 32)
     static let fill = Seen(rawValue: 64)
     static let asIs = Seen(rawValue: 128)
+    static let signal = Seen(rawValue: 256)
   }
 
   private mutating func parse(checked word: UnsafeRawBufferPointer, _ seen: inout Seen) -> FSError? {
@@ -78,6 +81,7 @@ extension SealSpecification {
     case (.breakable, nil): kind = .breakable(graceSeconds: nil)
     case (.breakable, let value?): kind = .breakable(graceSeconds: UInt32(try Self.count(value, UInt64(UInt32.max))))
     case (.pid, let value?): pid = Int32(try Self.count(value, UInt64(Int32.max)))
+    case (.signal, let value?): signal = Int32(try Self.count(value, UInt64(Self.highestSignal)))
     case (.ttl, let value?): ttlSeconds = UInt32(try Self.count(value, UInt64(UInt32.max)))
     case (.persistent, nil): isPersistent = true
     case (.range, let value?): scope = try Self.range(value)
@@ -93,7 +97,10 @@ extension SealSpecification {
       key.elementsEqual(UnsafeBufferPointer(start: word.utf8Start, count: word.utf8CodeUnitCount))
     }
     if matches("breakable") { return .breakable }
-    if hasValue { return matches("pid") ? .pid : matches("ttl") ? .ttl : matches("range") ? .range : nil }
+    if hasValue {
+      return matches("pid")
+        ? .pid : matches("signal") ? .signal : matches("ttl") ? .ttl : matches("range") ? .range : nil
+    }
     return matches("hard")
       ? .hard : matches("persistent") ? .persistent : matches("fill") ? .fill : matches("as-is") ? .asIs : nil
   }

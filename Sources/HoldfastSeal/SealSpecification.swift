@@ -14,12 +14,20 @@ public struct SealSpecification: Equatable, Sendable {
   public var scope: SealScope = .wholeFile
   /// Bound to this process; greater than 0.
   public var pid: Int32?
+  /// Sent to the process when it is asked to let go; with `pid` and breakable requests only.
+  public var signal: Int32?
   /// Greater than 0.
   public var ttlSeconds: UInt32?
   public var isPersistent = false
   public var preparation: SealPreparation = .verify
 
   public init() {}
+
+  /// SIGRTMAX of Linux.
+  public static let highestSignal: UInt32 = 64
+
+  /// A signal is for the process that is asked.
+  public var allowsSignal: Bool { pid != nil && kind != .hard }
 
   /// The text that parses to this value: every word that is not a default, and the kind, in a fixed order.
   public var text: String {
@@ -30,6 +38,7 @@ public struct SealSpecification: Equatable, Sendable {
       case .breakable(let grace?): "breakable=\(grace)"
       }
     if let pid { text += ",pid=\(pid)" }
+    if let signal { text += ",signal=\(signal)" }
     if let ttlSeconds { text += ",ttl=\(ttlSeconds)" }
     if isPersistent { text += ",persistent" }
     if case .range(let offset, let count) = scope { text += ",range=\(offset)+\(count)" }

@@ -45,6 +45,12 @@ extension SealTable {
   /// Requests on the whole mount.
   public var totalCount: Int { standingCount.load(ordering: .acquiring) }
 
+  /// Whether any request on the file is bound to a process. Without requests on the mount no lock is taken.
+  public func hasProcessBoundRequests(_ inode: InodeNumber) -> Bool {
+    if standingCount.load(ordering: .acquiring) == 0 { return false }
+    return withState { $0.index.processBoundCount(of: inode) > 0 }
+  }
+
   /// Whether this process has a request bound to it, or had one taken away.
   func concerns(process pid: Int32) -> Bool {
     withState { !$0.index.slots(ofProcess: pid).isEmpty || $0.fenced.contains(process: pid) }
@@ -97,6 +103,9 @@ extension SealTable {
     }
     return requests.sorted { ($0.inode, $0.id) < ($1.inode, $1.id) }
   }
+
+  /// Recalls since mount.
+  public var recallCounters: RecallCounters { withState { $0.recallCounters } }
 
   /// Refusals since mount.
   public var refusals: RefusalCounters { withState { $0.refusals.counters } }

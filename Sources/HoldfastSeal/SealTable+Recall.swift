@@ -51,12 +51,14 @@ extension SealTable {
   /// - Returns: the nearest deadline left.
   @discardableResult
   public func fenceOverdue(now: Int64 = Clocks.monotonicNanoseconds()) -> Int64? {
-    let (fenced, next, onWithdrawal, onFence) = withState { state in
+    let (fenced, next, onWithdrawal, onExpiry, onFence) = withState { state in
       let fenced = state.takeAway(state.takeDueFences(now)).map { RequestInfo($0, now: now) }
-      return (fenced, state.fences.first?.deadline, state.onWithdrawal, state.onFence)
+      state.recallCounters.fenced += UInt64(fenced.count)
+      return (fenced, state.fences.first?.deadline, state.onWithdrawal, state.onExpiry, state.onFence)
     }
     if !fenced.isEmpty {
       Self.announce(fenced, to: onWithdrawal)
+      onExpiry?(fenced)
       onFence?(fenced)
     }
     return next
@@ -79,6 +81,7 @@ extension SealTable.State {
       asked.append(RequestInfo(index[slot], now: now))
     }
     guard !asked.isEmpty else { return }
+    recallCounters.recalled += UInt64(asked.count)
     if schedule(entries), let onEarlierDeadline { calls.append(onEarlierDeadline) }
     if let onRecall { calls.append { [asked] in onRecall(asked) } }
   }

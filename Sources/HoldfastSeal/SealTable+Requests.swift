@@ -27,22 +27,25 @@ extension SealTable {
       case .owner: taker.uid == fileOwner
       case .writer: taker.uid == fileOwner || holdsWriteHandle
       }
-    guard allowed else { throw .notPermitted }
+    guard allowed else {
+      withState { $0.refusals.add(.notPermitted) }
+      throw .notPermitted
+    }
   }
 
   /// Adds a request, or replaces the one of its identity atomically (rule 10): at no moment does neither stand.
   /// Requests of others are no obstacle (row 20).
   /// - Precondition: the caller holds the inode's map lock exclusively, has verified the map and made metadata
   ///   durable, and has checked the right.
-  /// - Throws: `.invalid` for a bad name, `.stale` for a revoked handle (row 28), `.unsupported` for pins and
-  ///   breakable requests, `.recallInFlight` (row 21), `.exists` with `createOnly`, `.quotaExceeded` (row 23).
+  /// - Throws: `.invalid` for a bad name, `.stale` for a revoked handle (row 28), `.recallInFlight` (row 21), `.exists`
+  ///   with `createOnly`, `.quotaExceeded` (row 23).
   @discardableResult
   public func insert(
     _ request: SealRequest, inode: InodeNumber, createOnly: Bool, generation: UInt64
   ) throws(FSError) -> SealGrant {
     var notify: (@Sendable () -> Void)?
     let grant = try withState { (state: inout State) throws(FSError) -> SealGrant in
-      try state.check(request, inode: inode, createOnly: createOnly)
+      try state.admit(request, inode: inode, createOnly: createOnly)
       var replaced: RequestInfo?
       if let slot = state.index.slot(request.identity, inode) {
         replaced = RequestInfo(state.end([slot])[0], now: Clocks.monotonicNanoseconds())
@@ -73,7 +76,7 @@ extension SealTable {
   /// Whether `insert` would refuse now, before the caller does costly work. Only `insert` is proof.
   public func precheck(_ request: SealRequest, inode: InodeNumber, createOnly: Bool) throws(FSError) {
     try withState { (state: inout State) throws(FSError) in
-      try state.check(request, inode: inode, createOnly: createOnly)
+      try state.admit(request, inode: inode, createOnly: createOnly)
     }
   }
 
@@ -90,9 +93,11 @@ extension SealTable {
         if case .named(let uid, _) = identity, uid != caller.uid { throw .notPermitted }
         return RequestInfo(state.end([slot])[0], now: now)
       }
-      if case .handle(let handle, _) = identity, state.fenced.contains(handle: handle) { throw .stale }
+      if case .handle(let handle, _, _) = identity, state.fenced.contains(handle: handle) { throw .stale }
       let isSomebodyElses = state.index.slots(of: inode).contains {
-        state.index[$0].request.name == identity.name
+        let request = state.index[$0].request
+        if case .handle(let handle, _, _) = identity, request.lifetime == .handle(handle) { return false }
+        return request.name == identity.name
       }
       throw isSomebodyElses ? .notPermitted : .noData
     }
@@ -100,12 +105,20 @@ extension SealTable {
 }
 
 extension SealTable.State {
+  /// Counts a refusal.
+  fileprivate mutating func admit(_ request: SealRequest, inode: InodeNumber, createOnly: Bool) throws(FSError) {
+    do throws(FSError) {
+      try check(request, inode: inode, createOnly: createOnly)
+    } catch {
+      refusals.add(error)
+      throw error
+    }
+  }
+
   /// Everything that can refuse an insertion.
-  fileprivate func check(_ request: SealRequest, inode: InodeNumber, createOnly: Bool) throws(FSError) {
+  private func check(_ request: SealRequest, inode: InodeNumber, createOnly: Bool) throws(FSError) {
     guard SealName.isValidOrDefault(request.name) else { throw .invalid(.sealSpecification) }
     if case .handle(let handle) = request.lifetime, fenced.contains(handle: handle) { throw .stale }
-    let isWholeAndHard = request.kind == .hard && request.scope == .wholeFile
-    guard isWholeAndHard || acceptsPinsAndBreakables else { throw .unsupported }
     if recalls.isBusy(inode) { throw .recallInFlight }
     let replaced = index.slot(request.identity, inode).map { index[$0].request }
     if createOnly, replaced != nil { throw .exists }
@@ -114,16 +127,17 @@ extension SealTable.State {
 
   private func checkQuota(_ request: SealRequest, replacing replaced: SealRequest?) throws(FSError) {
     if request.uid == 0 { return }
-    var usage = index.usage(of: request.uid)
-    // A request bound to a handle may be replaced by another user holding that handle.
-    if let replaced, replaced.uid == request.uid {
-      usage.requests -= 1
-      usage.pinnedBytes -= replaced.pinnedBytes
+    var own = index.usage(of: request.uid)
+    var all = index.usage
+    if let replaced {
+      all.subtract(replaced)
+      // A request bound to a handle may be replaced by another user holding that handle.
+      if replaced.uid == request.uid { own.subtract(replaced) }
     }
-    let (bytes, overflowed) = usage.pinnedBytes.addingReportingOverflow(request.pinnedBytes)
-    guard usage.requests < options.limits.requests, !overflowed, bytes <= options.limits.pinnedBytes else {
-      throw .quotaExceeded
-    }
+    let limits = options.limits
+    guard own.hasRoom(for: request, requests: limits.requests, pinnedBytes: limits.pinnedBytes),
+      all.hasRoom(for: request, requests: limits.allRequests, pinnedBytes: limits.allPinnedBytes)
+    else { throw .quotaExceeded }
   }
 
   /// Notes the end of a ttl; true when it is now the nearest.

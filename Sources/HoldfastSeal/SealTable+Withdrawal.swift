@@ -60,6 +60,7 @@ extension SealTable {
     let (revoked, callback) = withState { state in
       let candidates = selection.inode.map { state.index.slots(of: $0) } ?? state.index.allSlots()
       let slots = candidates.filter { selection.includes(state.index[$0]) }
+      state.recallCounters.revoked += UInt64(slots.count)
       return (state.takeAway(slots).map { RequestInfo($0, now: now) }, state.onWithdrawal)
     }
     Self.announce(revoked, to: callback)

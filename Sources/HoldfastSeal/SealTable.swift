@@ -29,12 +29,11 @@ public final class SealTable: @unchecked Sendable {
     var fences = DeadlineHeap()
     var recalls = Recalls()
     var refusals = RefusalLog()
+    var recallCounters = RecallCounters()
     /// Who lost a request to a revoke or a recall (row 28), as long as they are there.
     var fenced = FencedHolders()
     /// What is to be called when the lock is released: breakers that were woken, holders that are asked to let go.
     var calls: [@Sendable () -> Void] = []
-    /// Pins and breakable requests need recall and fencing; until those exist they are refused at insertion.
-    var acceptsPinsAndBreakables = false
     var onWithdrawal: (@Sendable (InodeNumber) -> Void)?
     var onExpiry: (@Sendable ([RequestInfo]) -> Void)?
     var onRecall: (@Sendable ([RequestInfo]) -> Void)?

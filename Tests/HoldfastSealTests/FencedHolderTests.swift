@@ -6,7 +6,7 @@ import Testing
 @testable import HoldfastSeal
 
 @Suite struct FencedHolderTests {
-  let table = SealTable.acceptingEverything()
+  let table = SealTable()
 
   @Test func aHandleIsRememberedUntilItIsClosed() throws {
     try table.take(request("a", lifetime: .handle(1)), on: 5)

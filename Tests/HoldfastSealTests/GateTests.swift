@@ -65,7 +65,7 @@ import Testing
 
   /// A hard request in the way refuses at once and recalls nobody, wherever it stands in the list.
   @Test func hardComesBeforeRecall() throws {
-    let table = SealTable.acceptingEverything()
+    let table = SealTable()
     let breakable = SealKind.breakable(graceSeconds: 30)
     try table.take(request("b", kind: breakable), on: file)
     let fill = MapChange.fill(BlockRange(start: 0, count: 1))
@@ -83,7 +83,7 @@ import Testing
 
   /// Row 26, column "breakable": the operation proceeds and ends its own lease, but only if it does proceed.
   @Test func ownLeaseEnds() throws {
-    let table = SealTable.acceptingEverything()
+    let table = SealTable()
     let breakable = SealKind.breakable(graceSeconds: 30)
     try table.take(request("a", lifetime: .handle(1), kind: breakable), on: file)
     try table.take(request("b", lifetime: .handle(1), kind: breakable), on: file)
@@ -98,7 +98,7 @@ import Testing
   }
 
   @Test func immutableMeansTheWholeFile() throws {
-    let table = SealTable.acceptingEverything()
+    let table = SealTable()
     try table.take(request("pin", scope: .range(byteOffset: 0, byteCount: 4096)), on: file)
     #expect(table.count(file) == 1 && !table.isImmutable(file))
     try table.take(request("whole", kind: .breakable(graceSeconds: 1)), on: file)

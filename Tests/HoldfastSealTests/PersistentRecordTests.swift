@@ -74,7 +74,7 @@ import Testing
           [0, 0x7f, 0x80, 0xff, UInt8.random(in: 0...255, using: &generator)].randomElement(using: &generator)!
       }
       guard let decoded = SealRequest(decodingPersistent: bytes) else { continue }
-      let table = SealTable.acceptingEverything()
+      let table = SealTable()
       do throws(FSError) { try table.take(decoded, on: 1) } catch {
         #expect(error == .quotaExceeded, "seed \(generator.seed), round \(round): \(bytes)")
         continue

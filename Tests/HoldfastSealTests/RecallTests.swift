@@ -7,7 +7,7 @@ import Testing
 @testable import HoldfastSeal
 
 @Suite struct RecallTests {
-  let table = SealTable.acceptingEverything()
+  let table = SealTable()
   let file: InodeNumber = 7
   let change = MapChange.truncate(toByteCount: 0)
   let patient = Actor(credentials: bob, handle: 9, waits: true)
@@ -66,6 +66,8 @@ import Testing
     // Its turn has come, though it has not heard of it: nobody comes in between.
     #expect(thrown { () throws(FSError) in try table.take(breakable("a"), on: file) } == .recallInFlight)
     #expect(table.park(number) { Issue.record("woken besides") } == .over)
+    // Whoever parked begins again: a signal from now on finds nobody to answer for.
+    #expect(!table.giveUp(number))
     table.checkInvariants()
     table.endTurn(number)
     try table.take(breakable("a"), on: file)
@@ -132,6 +134,41 @@ import Testing
     table.endTurn(number)
     table.checkInvariants()
     try table.take(breakable("b"), on: file)
+  }
+
+  /// One operation, several changes: everybody in its way is asked at once, and a hard request refuses all of it.
+  @Test func changesThatComeTogether() throws {
+    func pin(_ name: String, _ block: UInt64, _ kind: SealKind) -> SealRequest {
+      request(name, kind: kind, scope: .range(byteOffset: block << 12, byteCount: 1))
+    }
+    let fill = MapChange.fill(BlockRange(start: 0, count: 2))
+    let grow = MapChange.grow(mapping: BlockRange(start: 2, count: 2))
+    func ask() -> FSError? {
+      thrown { () throws(FSError) in _ = try table.authorize(fill, with: [grow], inode: file, by: patient) }
+    }
+    try table.take(pin("a", 1, .breakable(graceSeconds: 30)), on: file)
+    try table.take(pin("b", 3, .breakable(graceSeconds: 30)), on: file)
+    try table.take(pin("hard", 2, .hard), on: file)
+    let asked = Recorder<[String]>()
+    table.onRecall = { asked.add($0.map(\.request.name)) }
+    guard case .sealed(let refusal) = ask() else {
+      Issue.record("not refused")
+      return
+    }
+    #expect(refusal.requestName == "hard" && asked.all == [])
+    #expect(table.refusals.count(of: .grow) == 1 && table.refusals.count(of: .fill) == 0)
+    try release("hard")
+    guard case .mustWait(let number) = ask() else {
+      Issue.record("not made to wait")
+      return
+    }
+    #expect(asked.all == [["a", "b"]])
+    #expect(table.park(number) {} == .parked)
+    try release("a")
+    try release("b")
+    table.endTurn(number)
+    #expect(ask() == nil)
+    table.checkInvariants()
   }
 
   /// A breaker waits for those in its way, not for all that are asked on the file; its own request is none of them.

@@ -64,8 +64,7 @@ import Testing
         try table.insert(request("x"), inode: file, createOnly: true, generation: 2)
       } == .exists)
     #expect(
-      thrown { () throws(FSError) in try table.take(request("x", kind: .breakable(graceSeconds: 1)), on: file) }
-        == .unsupported)
+      thrown { () throws(FSError) in try table.take(request("a name"), on: file) } == .invalid(.sealSpecification))
     #expect(table.requests(of: file).map(\.id) == before)
   }
 
@@ -80,17 +79,45 @@ import Testing
     try table.insert(request("x", lifetime: .handle(1)), inode: file, createOnly: true, generation: 1)
   }
 
-  /// Until recall and fencing exist.
-  @Test func pinsAndBreakableAreNotYet() {
-    for unsupported in [
-      request(kind: .breakable(graceSeconds: 5)), request(scope: .range(byteOffset: 0, byteCount: 4096)),
-    ] {
-      #expect(thrown { () throws(FSError) in try table.take(unsupported, on: file) } == .unsupported)
-      #expect(
-        thrown { () throws(FSError) in try table.precheck(unsupported, inode: file, createOnly: false) }
-          == .unsupported)
+  /// Pins of one handle are told apart by their blocks, and count each; asked for again, one replaces itself.
+  @Test func pinsOfOneHandle() throws {
+    func pin(_ offset: UInt64, _ count: UInt64) -> SealRequest {
+      request(lifetime: .handle(5), scope: .range(byteOffset: offset, byteCount: count))
     }
+    func release(_ blocks: BlockRange?) -> FSError? {
+      thrown { () throws(FSError) in
+        try table.release(.handle(5, name: "", pinned: blocks), inode: file, by: alice)
+      }
+    }
+    #expect(try table.take(pin(4096, 1), on: file).sealCount == 1)
+    #expect(try table.take(pin(4096, 8192), on: file).sealCount == 2)
+    #expect(try table.take(pin(5000, 10), on: file).sealCount == 2, "the same block again")
+    #expect(try table.take(request(lifetime: .handle(5)), on: file).sealCount == 3, "the whole file is another scope")
+    #expect(release(nil) == nil)
+    #expect(release(BlockRange(start: 1, count: 3)) == .noData)
+    #expect(release(BlockRange(start: 1, count: 2)) == nil)
+    #expect(release(BlockRange(start: 1, count: 2)) == .noData, "another pin of its own is not somebody else's")
+    #expect(release(BlockRange(start: 1, count: 1)) == nil)
     #expect(!table.hasRequests(file))
+    table.checkInvariants()
+  }
+
+  /// Row 23: the limits of all users together; root is counted, and not refused.
+  @Test func limitsOfAll() throws {
+    var options = SealOptions()
+    options.limits.allRequests = 3
+    options.limits.allPinnedBytes = 10_000
+    let table = SealTable(options: options)
+    try table.take(request("a", taker: root, pinnedBytes: 5000), on: file)
+    try table.take(request("b", taker: bob, pinnedBytes: 4000), on: file)
+    #expect(
+      thrown { () throws(FSError) in try table.take(request("c", pinnedBytes: 1001), on: file) } == .quotaExceeded)
+    try table.take(request("c", pinnedBytes: 1000), on: file)
+    try table.take(request("c", pinnedBytes: 500), on: file)
+    #expect(thrown { () throws(FSError) in try table.take(request("d"), on: file) } == .quotaExceeded)
+    try table.take(request("d", taker: root, pinnedBytes: .max), on: file)
+    #expect(table.refusals.requests.overQuota == 2)
+    table.checkInvariants()
   }
 
   /// Rows 24 and 25.

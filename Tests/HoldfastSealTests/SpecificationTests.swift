@@ -18,6 +18,7 @@ import Testing
     ("ttl=4294967295", "hard,ttl=4294967295"),
     ("ttl=0005", "hard,ttl=5"),
     ("pid=1", "hard,pid=1"),
+    ("signal=10,breakable,pid=1", "breakable,pid=1,signal=10"),
     ("pid=2147483647", "hard,pid=2147483647"),
     ("persistent", "hard,persistent"),
     ("persistent,ttl=60", "hard,ttl=60,persistent"),
@@ -37,6 +38,7 @@ import Testing
 
   @Test(arguments: [
     "", ",", "1,", ",1", "1,hard", "hard,1", "1\n", "hard\n", "1\0", "hard\0", "\0", " ", " hard", "hard ", "HARD",
+    "signal=1", "pid=1,signal=1", "breakable,signal=1", "breakable,pid=1,signal=0", "breakable,pid=1,signal",
     "hard,hard", "hard,breakable", "breakable,breakable=5", "fill,as-is", "fill,fill", "pid=5,persistent",
     "pid", "pid=", "pid=0", "pid=-1", "pid=+1", "pid=1x", "pid=1,pid=1", "pid=0x10", "pid= 1", "pid=1=1",
     "ttl", "ttl=", "ttl=0", "ttl=-5", "ttl=1.5", "ttl=1K", "ttl=5,ttl=5",

@@ -46,13 +46,6 @@ func request(
 }
 
 extension SealTable {
-  /// As later sessions will have it: pins and breakable requests are accepted.
-  static func acceptingEverything(options: SealOptions = SealOptions()) -> SealTable {
-    let table = SealTable(options: options)
-    table.withState { $0.acceptsPinsAndBreakables = true }
-    return table
-  }
-
   @discardableResult
   func take(_ request: SealRequest, on inode: InodeNumber) throws(FSError) -> SealGrant {
     try insert(request, inode: inode, createOnly: false, generation: 1)

@@ -81,5 +81,8 @@ static inline int holdfast_ofd_find_lock(int fd, int64_t start, int64_t length, 
 static inline int holdfast_umount(const char *path, int flags) { return (int)syscall(SYS_umount2, path, flags); }
 
 static inline int holdfast_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+static inline int holdfast_pidfd_send_signal(int pidfd, int signal) {
+  return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
+}
 
 #endif

@@ -7,12 +7,14 @@ import HoldfastSeal
 
 extension Store {
   /// - Throws: `.sealed` (rows 11-13), `.noSpace` before anything changed, `.unsupported` for modes there are none of.
+  ///   With `waits` `.mustWait`, else `.recallInFlight`: see `write`.
   public func allocate(
-    _ inode: InodeNumber, mode: AllocateMode, offset: UInt64, length: UInt64, handle: UInt64?, by caller: Credentials
+    _ inode: InodeNumber, mode: AllocateMode, offset: UInt64, length: UInt64, handle: UInt64?, by caller: Credentials,
+    waits: Bool = false
   ) throws(FSError) {
     guard length > 0 else { throw .invalid(.argument) }
     guard offset <= Limits.fileBytes, length <= Limits.fileBytes - offset else { throw .fileTooBig }
-    let actor = Actor(credentials: caller, handle: handle)
+    let actor = Actor(credentials: caller, handle: handle, waits: waits)
     try inodeLocks.exclusive(inode) { () throws(FSError) in
       let record = try reading { () throws(FSError) in try changeableFile(inode) }
       if record.flags.contains(.appendOnly), !mode.isSubset(of: .keepSize) { throw .notPermitted }
@@ -126,10 +128,9 @@ extension Store {
     let end = offset + length
     let blocks = BlockRange.covering(byteOffset: offset, byteCount: length)
     let grows = !keepSize && end > record.size
-    let permit = try seals.authorize(.punch(byteOffset: offset, byteCount: length), inode: number, by: actor)
-    if grows || blocks.end > Block.count(covering: record.size) {
-      _ = try authorizeWrite(number, record, blocks, end: grows ? end : min(end, record.size), actor)
-    }
+    let zeroing = MapChange.punch(byteOffset: offset, byteCount: length)
+    let permit = try authorizeWrite(
+      number, record, blocks, end: grows ? end : min(end, record.size), with: [zeroing], actor)
     try fill(number, blocks, growing: false, permit)
     let whole = BlockRange(from: Block.count(covering: offset), to: end >> UInt64(Block.shift))
     if whole.isEmpty {

@@ -119,10 +119,14 @@ extension Store {
     }
   }
 
-  /// Under the inode's exclusive lock. Skipped, and tried again later, while a seal covers the map (row 16).
+  /// Under the inode's exclusive lock. Skipped, and tried again later, while a request covers what would go (row 16).
   func trimLocked(_ number: InodeNumber) throws(FSError) {
     guard treeLock.withLock({ speculative.contains(number) }) else { return }
-    let change = MapChange.truncate(toByteCount: 0)
+    let size = try reading { () throws(FSError) in
+      try tree.lookup(.inode(number)) == nil ? 0 : try inode(number).size
+    }
+    let change = MapChange(
+      kind: .truncate, blocks: BlockRange(from: Block.count(covering: size), to: MapChange.endOfMap))
     guard seals.conflict(change, inode: number, by: .daemon) == nil else { return }
     let permit = try seals.authorize(change, inode: number, by: .daemon)
     var more = true

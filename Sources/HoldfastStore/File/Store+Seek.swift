@@ -43,10 +43,11 @@ extension Store {
   private static let copyBytes = 1 << 20
 
   /// copy_file_range: copies up to `length` bytes, less where the source ends. Row 5: the destination's rules are
-  /// those of a write.
+  /// those of a write, `waits` included.
   public func copyRange(
     from source: InodeNumber, at sourceOffset: UInt64, to destination: InodeNumber, at destinationOffset: UInt64,
-    length: UInt64, dropPrivileges: Bool, dropCapability: Bool = false, handle: UInt64?, by caller: Credentials
+    length: UInt64, dropPrivileges: Bool, dropCapability: Bool = false, handle: UInt64?, by caller: Credentials,
+    waits: Bool = false
   ) throws(FSError) -> UInt64 {
     // The source ends where it ended when asked: copying within a file may move its end.
     let size = try attributes(of: source).record.size
@@ -59,9 +60,11 @@ extension Store {
         let part = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<want])
         let count = try read(source, into: part, at: sourceOffset + done)
         if count == 0 { break }
+        // Who waits begins again, and what has been copied would be copied twice.
         _ = try write(
           destination, UnsafeRawBufferPointer(rebasing: part[..<count]), at: destinationOffset + done, append: false,
-          dropPrivileges: dropPrivileges, dropCapability: dropCapability, handle: handle, by: caller)
+          dropPrivileges: dropPrivileges, dropCapability: dropCapability, handle: handle, by: caller,
+          waits: waits && done == 0)
         done += UInt64(count)
       } catch {
         // What was copied counts; the rest is asked for again and then told why not.

@@ -17,17 +17,19 @@ extension Store {
   ///   - dropPrivileges: clear set-id bits and file capabilities (a writer without CAP_FSETID).
   ///   - dropCapability: remove `security.capability` alone.
   ///   - handle: the open handle, for the rules about a holder's own operations.
+  ///   - waits: while holders are recalled, by `.mustWait`; else `.recallInFlight`.
   /// - Returns: `bytes.count`.
-  /// - Throws: `.sealed` (rows 3, 4), `.noSpace`, `.fileTooBig`, device errors.
+  /// - Throws: `.sealed`, `.mustWait`, `.recallInFlight` (rows 3, 4), `.noSpace`, `.fileTooBig`, device errors.
   public func write(
     _ inode: InodeNumber, _ bytes: UnsafeRawBufferPointer, at offset: UInt64, append: Bool, dropPrivileges: Bool,
-    dropCapability: Bool = false, handle: UInt64?, by caller: Credentials
+    dropCapability: Bool = false, handle: UInt64?, by caller: Credentials, waits: Bool = false
   ) throws(FSError) -> Int {
     guard bytes.count > 0 else { return 0 }
     let drop = Drop(privileges: dropPrivileges, capability: dropCapability)
     if !append, try overwrite(inode, bytes, at: offset, drop) { return bytes.count }
     try inodeLocks.exclusive(inode) { () throws(FSError) in
-      try writeChangingMap(inode, bytes, at: append ? nil : offset, drop, Actor(credentials: caller, handle: handle))
+      try writeChangingMap(
+        inode, bytes, at: append ? nil : offset, drop, Actor(credentials: caller, handle: handle, waits: waits))
     }
     return bytes.count
   }
@@ -108,20 +110,21 @@ extension Store {
     try transaction(keys: Store.removalStep * Store.keysPerExtentEdit, .growing) { () throws(FSError) in }
   }
 
-  /// The gate's word for a write or allocation of `blocks` that ends at byte `end`.
+  /// The gate's word for a write or allocation of `blocks` that ends at byte `end`, and for what comes with it.
   func authorizeWrite(
-    _ number: InodeNumber, _ record: InodeRecord, _ blocks: BlockRange, end: UInt64, _ actor: Actor
+    _ number: InodeNumber, _ record: InodeRecord, _ blocks: BlockRange, end: UInt64, with more: [MapChange] = [],
+    _ actor: Actor
   ) throws(FSError) -> MapChangePermit {
     let sizeBlocks = Block.count(covering: record.size)
     let within = blocks.intersection(BlockRange(from: 0, to: sizeBlocks))
     // A change of no block is none: unaligned overwrites of a `direct` image come here as well (row 2).
     let changed = try reading { () throws(FSError) in try unwrittenSpan(number, within) }
-    guard end > record.size || blocks.end > sizeBlocks else {
-      return try seals.authorize(.fill(changed), inode: number, by: actor)
+    let fill = MapChange.fill(changed)
+    var parts = more
+    if end > record.size || blocks.end > sizeBlocks {
+      parts.append(.grow(mapping: BlockRange(from: max(blocks.start, sizeBlocks), to: blocks.end)))
     }
-    _ = try seals.authorize(.fill(changed), inode: number, by: actor)
-    let beyond = BlockRange(from: max(blocks.start, sizeBlocks), to: blocks.end)
-    return try seals.authorize(.grow(mapping: beyond), inode: number, by: actor)
+    return try seals.authorize(fill, with: parts, inode: number, by: actor)
   }
 
   /// True when any block of `range` is a hole or unwritten. Under the tree lock.

@@ -5,13 +5,13 @@ import HoldfastFormat
 import HoldfastSeal
 
 extension Store {
-  /// Who may change what is the kernel's to check (default_permissions); flags are checked here.
+  /// Who may change what is the kernel's to check (default_permissions); flags are checked here. `waits`: see `write`.
   public func setAttributes(
-    _ changes: AttributeChanges, of inode: InodeNumber, handle: UInt64?, by caller: Credentials
+    _ changes: AttributeChanges, of inode: InodeNumber, handle: UInt64?, by caller: Credentials, waits: Bool = false
   ) throws(FSError) -> Attributes {
     if let size = changes.size {
       return try inodeLocks.exclusive(inode) { () throws(FSError) in
-        try setSize(inode, to: size, by: Actor(credentials: caller, handle: handle)) {
+        try setSize(inode, to: size, by: Actor(credentials: caller, handle: handle, waits: waits)) {
           (record, isOtherSize) throws(FSError) in
           // The same size moves no times (POSIX): after a refused extending O_DIRECT write the kernel asks for the old
           // size, and a refusal leaves no trace.

@@ -23,7 +23,12 @@ extension Store {
       try checkMap(request, inode)
       throw .quotaExceeded
     }
-    if request.preparation == .fill { try prepare(inode, request.scope, by: request.taker) }
+    if request.preparation == .fill {
+      var handle: UInt64?
+      if case .handle(let id) = request.lifetime { handle = id }
+      // Its own breakable requests end with the filling; others' are recalled, and the taker told to try again.
+      try prepare(inode, request.scope, Actor(credentials: request.taker, handle: handle))
+    }
     // Each round makes durable what the one before found; writers that never pause lose to the last, which waits
     // for its commit under the lock.
     for attempt in 0..<3 {
@@ -122,25 +127,24 @@ extension Store {
   // MARK: The map
 
   /// `HOLDFAST_IOC_PREPARE` and `fill`: allocates holes and writes zeros to what is unwritten, so that the range can be
-  /// sealed. Bytes; `byteCount` 0: to the end of the file.
+  /// sealed. Bytes; `byteCount` 0: to the end of the file. `waits`: see `write`.
   public func prepare(
-    _ inode: InodeNumber, offset: UInt64, byteCount: UInt64, handle: UInt64?, by caller: Credentials
+    _ inode: InodeNumber, offset: UInt64, byteCount: UInt64, handle: UInt64?, by caller: Credentials,
+    waits: Bool = false
   ) throws(FSError) {
     try prepare(
       inode, byteCount == 0 && offset == 0 ? .wholeFile : .range(byteOffset: offset, byteCount: byteCount),
-      by: caller, handle: handle)
+      Actor(credentials: caller, handle: handle, waits: waits))
   }
 
-  private func prepare(
-    _ inode: InodeNumber, _ scope: SealScope, by caller: Credentials, handle: UInt64? = nil
-  ) throws(FSError) {
+  private func prepare(_ inode: InodeNumber, _ scope: SealScope, _ actor: Actor) throws(FSError) {
     let size = try reading { () throws(FSError) in try writableFile(inode) }.size
     // Nothing written lies behind the end: what is asked for there is left alone.
     var rest = scope.blocks(ofFile: size).intersection(BlockRange(from: 0, to: Block.count(covering: size)))
     // In pieces, so that others' requests on the inode get their turn: the worst wait is one piece's zeros.
     while !rest.isEmpty {
       let piece = BlockRange(start: rest.start, count: min(rest.count, Store.prepareStep))
-      try prepareBlocks(inode, piece, Actor(credentials: caller, handle: handle))
+      try prepareBlocks(inode, piece, actor)
       rest = BlockRange(from: piece.end, to: rest.end)
     }
   }
@@ -321,7 +325,8 @@ extension SealScope {
     }
   }
 
+  /// What a request holds in place, in bytes: whole blocks of a range.
   fileprivate func byteCount(ofFile size: UInt64) -> UInt64 {
-    if case .range(_, let count) = self { count } else { size }
+    if let blocks { blocks.count << UInt64(Block.shift) } else { size }
   }
 }

@@ -1,9 +1,9 @@
 /// Inodes that somebody leases: when the daemon begins again, and when they have no name any more (row 17).
 
 import HoldfastBase
+import HoldfastSeal
 import Testing
 
-@testable import HoldfastSeal
 @testable import HoldfastStore
 
 @Suite("Store: leased inodes") struct LeasedInodeTests {
@@ -188,7 +188,6 @@ import Testing
   /// Row 17: an unlink, or a rename over it, asks breakable holders to let go, and waits for nobody.
   @Test(arguments: [false, true]) func anUnlinkRecalls(byRename: Bool) throws {
     let volume = try Volume()
-    volume.store.seals.withState { $0.acceptsPinsAndBreakables = true }
     let inode = try volume.makeFile("file", mebibytes: 1)
     let request = SealRequest(
       kind: .breakable(graceSeconds: 100), lifetime: .process(77), name: "", taker: Volume.user)

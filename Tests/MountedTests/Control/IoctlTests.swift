@@ -67,7 +67,7 @@ struct IoctlTests {
       #expect(throws: Errno(EINVAL)) { try file.control(UInt(request), &argument) }
     }
     for request in [holdfast_ioc_seal, holdfast_ioc_unseal] {
-      expectInvalid(request) { $0.reserved = 1 }
+      expectInvalid(request) { $0.signal = 1 }
       expectInvalid(request) { $0.flags = 0x40 }
       expectInvalid(request) { $0.flags = 0x8000_0000 }
       expectInvalid(request) { $0.offset = 4096 }

@@ -72,23 +72,14 @@ struct RequestRows {
     try path.truncate(0)
   }
 
-  /// Pins and breakable requests come later; asking for one is a clear error and takes nothing.
-  @Test("Columns pin R and breakable: EOPNOTSUPP, nothing taken")
-  func pinsAndBreakables() throws {
+  /// Layouts come later; asking for one is a clear error and takes nothing.
+  @Test("Layouts: EOPNOTSUPP, nothing taken")
+  func layouts() throws {
     let path = try sharedVolume().freshFolder() / "file"
     try path.create(pattern(20_000))
     let before = try path.extents()
-    for value in ["breakable", "breakable=5", "range=0+4096", "hard,range=4096+1", "breakable,range=0+1,ttl=5"] {
-      #expect(throws: Errno(EOPNOTSUPP), "\(value)") { try path.seal(value) }
-    }
     let file = try path.open(O_RDWR)
     defer { file.close() }
-    #expect(throws: Errno(EOPNOTSUPP)) { try file.seal(HOLDFAST_SEAL_BREAKABLE) }
-    var pin = holdfast_seal()
-    pin.version = UInt32(HOLDFAST_ABI_VERSION)
-    pin.length = 4096
-    #expect(throws: Errno(EOPNOTSUPP)) { try file.control(UInt(holdfast_ioc_pin), &pin) }
-    #expect(throws: Errno(EOPNOTSUPP)) { try file.control(UInt(holdfast_ioc_unpin), &pin) }
     var layout = holdfast_layout()
     layout.version = UInt32(HOLDFAST_ABI_VERSION)
     #expect(throws: Errno(EOPNOTSUPP)) { try file.control(UInt(holdfast_ioc_layout_get), &layout) }

@@ -1,0 +1,164 @@
+/// Calls that may change an extent map, and therefore may have to wait until holders let go (docs/decisions/0006-recall.md):
+///
+///     perform ── make ──→ answer
+///                 │ .mustWait
+///                 ▼
+///             ParkedCall ── woken ──→ make again, from the start
+///                 └── a signal, the unmount ──→ EINTR
+///
+/// Nothing continues in the middle: what was true before the wait need not be true after it.
+
+import CFuse3
+import HoldfastBase
+import HoldfastSeal
+import HoldfastStore
+
+protocol MapChangingCall: Sendable {
+  /// The kind of reply that answers it.
+  associatedtype Answer
+  associatedtype Result
+
+  var operation: Operation { get }
+  var inode: InodeNumber { get }
+
+  /// Makes the call, from the start. `.mustWait` means that it has changed nothing.
+  func make(in session: MountSession) throws(FSError) -> Result
+  func answer(_ reply: consuming Reply<Answer>, _ result: Result, in session: MountSession)
+  /// It has failed for good, and is about to be answered so.
+  func failed(in session: MountSession)
+  /// The same call, usable after the request's memory has gone to the next one.
+  func kept() -> Self
+}
+
+extension MapChangingCall {
+  func failed(in session: MountSession) {}
+  func kept() -> Self { self }
+}
+
+extension MountSession {
+  func perform<Call: MapChangingCall>(_ call: Call, _ reply: consuming Reply<Call.Answer>) {
+    counters.count(call.operation)
+    make(call, reply, turn: nil)
+  }
+
+  /// `turn`: of the breaker whose wait is over, and which ends when the call is made but before it is answered, or a
+  /// caller would still meet the recall it has waited for.
+  fileprivate func make<Call: MapChangingCall>(_ call: Call, _ reply: consuming Reply<Call.Answer>, turn: UInt64?) {
+    do throws(FSError) {
+      let result = try make(call, turn)
+      call.answer(reply, result, in: self)
+    } catch .mustWait(let breaker) {
+      ParkedCall(call.kept(), reply, breaker: breaker, self).park()
+    } catch {
+      call.failed(in: self)
+      fail(reply, error, call.operation, call.inode)
+    }
+  }
+
+  private func make<Call: MapChangingCall>(_ call: Call, _ turn: UInt64?) throws(FSError) -> Call.Result {
+    defer { if let turn { store.seals.endTurn(turn) } }
+    return try call.make(in: self)
+  }
+
+  /// Who makes a map change, for the gate. FUSE tells thread ids; a request bound to a process asks for the process.
+  func caller(_ credentials: Credentials, changing inode: InodeNumber) -> Credentials {
+    guard store.seals.hasProcessBoundRequests(inode) else { return credentials }
+    var credentials = credentials
+    credentials.pid = ProcessInfo.process(ofThread: credentials.pid) ?? credentials.pid
+    return credentials
+  }
+}
+
+/// An operation that waits, as the rest of the session knows it.
+class Parked: @unchecked Sendable {
+  fileprivate let breaker: UInt64
+  fileprivate unowned let session: MountSession
+
+  fileprivate init(breaker: UInt64, _ session: MountSession) {
+    self.breaker = breaker
+    self.session = session
+  }
+
+  /// It is not to wait any longer. May be called under libfuse's lock of the request, perhaps while it is being parked:
+  /// so the answer is somebody else's errand. Does nothing when the wait is over anyhow.
+  func giveUp() {
+    guard session.store.seals.giveUp(breaker) else { return }
+    session.errands.submit { self.answerInterrupted() }
+  }
+
+  fileprivate func answerInterrupted() { fatalError("abstract") }
+}
+
+/// Its reply is answered by whoever ended the wait: `SealTable` tells each of them, once, whether it was they.
+private final class ParkedCall<Call: MapChangingCall>: Parked, @unchecked Sendable {
+  private let call: Call
+  private var reply: Reply<Call.Answer>?
+  /// Held while the reply is registered for interruption, which may end the wait before it has begun.
+  private let registering = Lock()
+
+  init(_ call: Call, _ reply: consuming Reply<Call.Answer>, breaker: UInt64, _ session: MountSession) {
+    self.call = call
+    self.reply = consume reply
+    super.init(breaker: breaker, session)
+  }
+
+  /// Registered for interruption before it is published: libfuse may call back within.
+  func park() {
+    registering.withLock { reply!.onInterrupt(self) }
+    let isOpen = session.parkingLot.insert(self)
+    switch session.store.seals.park(breaker, wake: { self.session.errands.submit { self.makeAgain() } }) {
+    case .parked: if !isOpen { giveUp() }
+    case .over: session.errands.submit { self.makeAgain() }
+    case .gaveUp: session.parkingLot.remove(self)
+    }
+  }
+
+  private func makeAgain() {
+    let reply = leave()
+    session.make(call, reply, turn: breaker)
+  }
+
+  fileprivate override func answerInterrupted() {
+    let reply = leave()
+    call.failed(in: session)
+    session.fail(reply, .interrupted, call.operation, call.inode)
+  }
+
+  private func leave() -> Reply<Call.Answer> {
+    session.parkingLot.remove(self)
+    registering.lock()
+    let reply = self.reply.take()!
+    registering.unlock()
+    reply.ignoreInterrupts()
+    return reply
+  }
+}
+
+/// Every operation that waits, so that an unmount can end their waits.
+/// Owns: the set, under `lock`.
+final class ParkingLot: @unchecked Sendable {
+  private let lock = Lock()
+  private var parked: [ObjectIdentifier: Parked] = [:]
+  private var isClosed = false
+
+  var count: Int { lock.withLock { parked.count } }
+
+  /// False when nobody is to wait any more.
+  fileprivate func insert(_ call: Parked) -> Bool {
+    lock.withLock {
+      parked[ObjectIdentifier(call)] = call
+      return !isClosed
+    }
+  }
+
+  fileprivate func remove(_ call: Parked) { lock.withLock { parked[ObjectIdentifier(call)] = nil } }
+
+  /// Who waits is answered EINTR, and whoever comes later too.
+  func close() {
+    let waiting = lock.withLock {
+      isClosed = true
+      return Array(parked.values)
+    }
+    for call in waiting { call.giveUp() }
+  }
+}
