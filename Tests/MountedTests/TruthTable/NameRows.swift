@@ -94,8 +94,13 @@ struct NameRows {
       if sealing.isWhole { #expect(throws: sealing.refusal!) { try user.write([1], at: before.size) } }
       #expect(try user.write([9], at: 10) == 1)
       subject.holder?.close()
-      subject.process?.kill()
       user.close()
+      if let process = subject.process {
+        // It still lives, and its request with it: nobody gets the blocks.
+        try volume.sync()
+        #expect(try volume.seals().contains { $0.inode == inode })
+        process.kill()
+      }
       let isGone = try eventually { try volume.seals().allSatisfy { $0.inode != inode } }
       #expect(isGone, "\(sealing) \(removal): the request outlives its file")
     }
@@ -187,6 +192,11 @@ struct Extents {
 
   private var extents: [Extent] = []
 
+  /// Bytes of the image.
+  var physical: [Swift.Range<UInt64>] {
+    extents.map { UInt64($0.physical)..<UInt64($0.physical + $0.logical.count) }
+  }
+
   init(_ text: String) {
     for line in text.split(separator: "\n") {
       let fields = line.split(separator: " ")
@@ -197,11 +207,7 @@ struct Extents {
   }
 
   func overlaps(_ other: Extents) -> Bool {
-    extents.contains { mine in
-      other.extents.contains {
-        mine.physical < $0.physical + $0.logical.count && $0.physical < mine.physical + mine.logical.count
-      }
-    }
+    physical.contains { mine in other.physical.contains { mine.overlaps($0) } }
   }
 
   /// The blocks within these bytes of the file, however they are cut into extents.
