@@ -92,7 +92,8 @@ public struct Explanation: Sendable {
       return switch request.lifetime {
       case .handle: "to release it: \(request.holder) closes the file or ends, or: holdfast revoke \(file)"
       case .lease:
-        "to release it: the process that maps the image's blocks ends (its lock is in /proc/locks); nobody else can"
+        "to release it: the process that stores into its blocks directly ends (its lock on the image is in /proc/locks); "
+          + "nobody else can"
       case .process:
         "to release it: process \(request.pid) ends, uid \(request.uid) runs holdfast unseal \(file)\(name), or: "
           + "holdfast revoke \(file)\(name)"

@@ -17,7 +17,7 @@ public struct SealReport: Decodable, Equatable, Sendable {
   /// What ends a request. A newer daemon may know others.
   public enum Lifetime: Equatable, Sendable {
     case handle, process, name, persistent
-    /// A lock on the image, of a holder from before the daemon's start: there is nobody to name.
+    /// A lock on the image, of somebody who stores into the file's blocks directly; `pid` may be unknown.
     case lease
     case other(String)
 
@@ -113,10 +113,10 @@ extension SealReport {
   /// `process 12 (sleep), uid 0`; a request without a process names its owner only. Named requests outlive the
   /// process that took them. Fit to print.
   public var holder: String {
-    if lifetime == .lease { return "a lock on the image (held since before the daemon's start)" }
-    guard pid > 0 else { return "uid \(uid)" }
+    guard pid > 0 else { return lifetime == .lease ? "a process not known, by a lease on the image" : "uid \(uid)" }
     let process = command.isEmpty ? "process \(pid)" : "process \(pid) (\(command.printable))"
     return switch lifetime {
+    case .lease: "\(process), by a lease on the image"
     case .handle, .process: "\(process), uid \(uid)"
     default: "uid \(uid), taken by \(process)"
     }

@@ -123,7 +123,7 @@ import Testing
       {"kind":"hard","range":null,"name":"n","pid":0,"uid":5,"lifetime":"moon\\u0007phase"}]
       """)
     let explanation = Explanation(path: "/f", size: 8192, requests: requests, map: whole)
-    #expect(try line("1.", explanation).contains("a lock on the image"))
+    #expect(try line("1.", explanation).contains("of a process not known, by a lease on the image"))
     #expect(try line("2.", explanation).contains(#"bound to: moon\x07phase"#))
     let text = explanation.lines.joined(separator: "\n")
     #expect(text.contains("/proc/locks") && text.contains("uid 5 runs holdfast unseal /f --name n"))
