@@ -29,6 +29,7 @@ import Testing
     table.revoke(.all)
     #expect(table.totalCount == 0 && table.processCount == 2)
     #expect(table.concerns(process: 12) && table.concerns(process: 13))
+    #expect(table.fencedProcesses == [1: [12], 2: [12], 3: [12, 13]])
     table.processDied(12)
     #expect(!table.hasFencedHolders(1) && !table.hasFencedHolders(2) && table.hasFencedHolders(3))
     table.processDied(13)
