@@ -25,7 +25,7 @@ import Testing
 
   @Test func aProcessIsRememberedUntilItDies() throws {
     for inode in InodeNumber(1)...3 { try table.take(request(lifetime: .process(12)), on: inode) }
-    try table.take(request(lifetime: .process(13)), on: 3)
+    try table.take(request("x", lifetime: .process(13)), on: 3)
     table.revoke(.all)
     #expect(table.totalCount == 0 && table.processCount == 2)
     #expect(table.concerns(process: 12) && table.concerns(process: 13))

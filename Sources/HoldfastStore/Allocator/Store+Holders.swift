@@ -82,9 +82,17 @@ extension Store {
       free = heldInodes.filter { !inquiry.isHeld($0) }
       treeLock.withLock { for inode in free { releaseQueue.letGo(inode) } }
     }
+    var isReclaimDue = false
     for inode in reclaimQueue.takeWaiting() {
-      if seals.hasHolders(inode) { reclaimQueue.wait(inode) } else { reclaimQueue.append(inode) }
+      if seals.hasHolders(inode) {
+        reclaimQueue.wait(inode)
+      } else {
+        reclaimQueue.append(inode)
+        isReclaimDue = true
+      }
     }
+    // Whoever asked for want of space does not reclaim inodes.
+    if isReclaimDue { background?.wake() }
     return !free.isEmpty
   }
 
