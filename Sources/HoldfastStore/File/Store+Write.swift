@@ -106,7 +106,7 @@ extension Store {
   /// blocks kept for deleting.
   /// - Throws: `.noSpace`, before anything has changed.
   func checkMetadataRoom(toSplit number: InodeNumber, _ blocks: BlockRange) throws(FSError) {
-    guard try reading({ () throws(FSError) in try hasUnwritten(number, blocks) }) else { return }
+    guard try hasUnwritten(number, blocks) else { return }
     try transaction(keys: Store.removalStep * Store.keysPerExtentEdit, .growing) { () throws(FSError) in }
   }
 
@@ -118,7 +118,7 @@ extension Store {
     let sizeBlocks = Block.count(covering: record.size)
     let within = blocks.intersection(BlockRange(from: 0, to: sizeBlocks))
     // A change of no block is none: unaligned overwrites of a `direct` image come here as well (row 2).
-    let changed = try reading { () throws(FSError) in try unwrittenSpan(number, within) }
+    let changed = try unwrittenSpan(number, within)
     let fill = MapChange.fill(changed)
     var parts = more
     if end > record.size || blocks.end > sizeBlocks {
@@ -127,26 +127,25 @@ extension Store {
     return try seals.authorize(fill, with: parts, inode: number, by: actor)
   }
 
-  /// True when any block of `range` is a hole or unwritten. Under the tree lock.
+  /// True when any block of `range` is a hole or unwritten. Under the inode's lock.
   func hasUnwritten(_ number: InodeNumber, _ range: BlockRange) throws(FSError) -> Bool {
-    try !unwrittenSpan(number, range).isEmpty
+    var isFound = false
+    try walk(number, range) { piece in
+      isFound = !piece.isWritten
+      return !isFound
+    }
+    return isFound
   }
 
-  /// From the first to the last block of `range` that is a hole or unwritten. Under the tree lock.
+  /// From the first to the last block of `range` that is a hole or unwritten. Under the inode's lock.
   private func unwrittenSpan(_ number: InodeNumber, _ range: BlockRange) throws(FSError) -> BlockRange {
     var span = BlockRange(start: range.start, count: 0)
     var block = range.start
-    while block < range.end {
-      var next: FileBlock
-      var isChange = true
-      switch try piece(of: number, at: block, limit: range.end) {
-      case .hole(let hole): next = hole.end
-      case .mapped(let extent):
-        next = min(extent.end, range.end)
-        isChange = !extent.isWritten
-      }
-      if isChange { span = BlockRange(from: span.isEmpty ? block : span.start, to: next) }
+    try walk(number, range) { piece in
+      let next = min(piece.end, range.end)
+      if !piece.isWritten { span = BlockRange(from: span.isEmpty ? block : span.start, to: next) }
       block = next
+      return true
     }
     return span
   }
@@ -183,13 +182,14 @@ extension Store {
     _ number: InodeNumber, _ blocks: BlockRange, end: UInt64, _ drop: Drop,
     _ permit: borrowing MapChangePermit
   ) throws(FSError) {
+    let changesMap = try hasUnwritten(number, blocks)
     var block = blocks.start
     while block < blocks.end {
       let limit = Store.removalStep
       block = try transaction(keys: limit * Store.keysPerExtentEdit + 3, .shrinking) { () throws(FSError) in
         let rest = BlockRange(from: block, to: blocks.end)
         var record = try inode(number)
-        if try hasUnwritten(number, rest) { touchMap(&record) }
+        if changesMap { touchMap(&record) }
         let reached = try convert(of: number, rest, toWritten: true, limit: limit, permit)
         if reached == blocks.end, end > record.size {
           record.size = end
