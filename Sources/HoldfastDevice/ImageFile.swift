@@ -125,8 +125,17 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
   }
 
   /// Asks by a write lock that is never taken: every lock of somebody else's is in its way. Locks are the inode's that
-  /// was opened: those on a loop device and on the file below it are not the same.
+  /// was opened: those on a loop device and on the file below it are not the same, so both are asked about.
   public override func lease(within inodes: ClosedRange<InodeNumber>) throws(FSError) -> Lease? {
+    for descriptor in [descriptor] + backingDescriptors {
+      if let lease = try Self.lease(within: inodes, of: descriptor) { return lease }
+    }
+    return nil
+  }
+
+  private static func lease(
+    within inodes: ClosedRange<InodeNumber>, of descriptor: Int32
+  ) throws(FSError) -> Lease? {
     precondition(Lease.everyInode.contains(inodes.lowerBound) && Lease.everyInode.contains(inodes.upperBound))
     let start = Lease.byteOffset + inodes.lowerBound
     let end = Lease.byteOffset + inodes.upperBound
@@ -140,8 +149,8 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
       let last = min(foundEnd, end) - Lease.byteOffset
       return Lease(inodes: first...max(first, last), pid: max(found.pid, 0))
     default:
-      // A filesystem without locks has no lockers either.
-      if [EINVAL, ENOSYS, EOPNOTSUPP, ENOLCK].contains(errno) { return nil }
+      // A filesystem without locks has no lockers either. (ENOLCK may pass: a server of locks that is away.)
+      if [EINVAL, ENOSYS, EOPNOTSUPP].contains(errno) { return nil }
       throw .device(operation: .findLock, byteOffset: start, errno: errno)
     }
   }

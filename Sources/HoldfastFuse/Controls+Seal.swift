@@ -123,7 +123,6 @@ extension MountSession {
     if argument.flags & UInt32(HOLDFAST_REVOKE_BY_NAME) != 0 { selection.name = try Text.name(in: argument.name) }
     if argument.flags & UInt32(HOLDFAST_REVOKE_BY_PID) != 0 { selection.pid = argument.pid }
     let revoked = try store.revoke(selection)
-    tellTakenAway(revoked, .revoked)
     argument.revoked = UInt64(revoked.count)
     return ControlAnswer(argument)
   }
@@ -155,6 +154,7 @@ extension SealSpecification {
   /// What an argument of SEAL or PIN asks for: the words of `holdfast.seal` in binary.
   init(_ argument: holdfast_seal) throws(FSError) {
     self.init()
+    guard argument.grace_seconds <= Self.maximumGraceSeconds else { throw .invalid(.argument) }
     if argument.has(HOLDFAST_SEAL_BREAKABLE) {
       kind = .breakable(graceSeconds: argument.grace_seconds == 0 ? nil : argument.grace_seconds)
     } else if argument.grace_seconds != 0 {

@@ -1,26 +1,21 @@
 /// What holders and the log are told of recalls, fences and revokes.
 ///
-/// Owns: nothing. Who recalls may hold an inode's lock, and telling takes system calls: so it is an errand.
+/// Owns: nothing. Who recalls may hold an inode's lock, and telling takes system calls: so it is done by a thread that has
+/// nothing else to do (`MountSession.notices`), or a holder might be fenced before it was asked.
 
 import CFuse3
 import HoldfastBase
 import HoldfastSeal
 
 extension MountSession {
-  /// How a request was taken from its holder.
-  enum Taking: String {
-    case fenced
-    case revoked
-  }
-
   func startHolderNotices() {
-    store.seals.onRecall = { [unowned self] asked in errands.submit { self.tellRecalled(asked) } }
-    store.seals.onFence = { [unowned self] fenced in errands.submit { self.tellTakenAway(fenced, .fenced) } }
+    store.seals.onRecall = { [unowned self] asked in notices.submit { self.tellRecalled(asked) } }
+    store.seals.onTakenAway = { [unowned self] taken, how in notices.submit { self.tellTakenAway(taken, how) } }
   }
 
   func endHolderNotices() {
     store.seals.onRecall = nil
-    store.seals.onFence = nil
+    store.seals.onTakenAway = nil
   }
 
   private func tellRecalled(_ asked: [RequestInfo]) {
@@ -35,7 +30,7 @@ extension MountSession {
     }
   }
 
-  func tellTakenAway(_ taken: [RequestInfo], _ how: Taking) {
+  private func tellTakenAway(_ taken: [RequestInfo], _ how: TakenAway) {
     for info in taken {
       log.tell("\(how.rawValue): \(info.text)")
       wakePoll(info)
@@ -55,6 +50,6 @@ extension RequestInfo {
   /// For the log.
   fileprivate var text: String {
     "request '\(request.name)' on inode \(inode) (\(request.specification.text)) of uid \(request.uid), "
-      + "pid \(request.holderPid) (\(request.command))"
+      + "pid \(request.holderPid) (\(request.command.printable))"
   }
 }

@@ -72,6 +72,13 @@ public struct RecallCounters: Equatable, Sendable {
   /// Requests taken away by an administrator.
   public internal(set) var revoked: UInt64 = 0
 
+  mutating func add(_ count: Int, _ how: TakenAway) {
+    switch how {
+    case .fenced: fenced += UInt64(count)
+    case .revoked: revoked += UInt64(count)
+    }
+  }
+
   public func write(to json: inout JSONWriter) {
     json.beginObject()
     json.member("recalled", recalled)

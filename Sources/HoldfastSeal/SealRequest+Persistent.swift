@@ -82,7 +82,7 @@ extension SealRequest {
   private static func kind(_ code: UInt8, grace: UInt32) -> SealKind? {
     switch code {
     case 0: grace == 0 ? .hard : nil
-    case 1: .breakable(graceSeconds: grace)
+    case 1: grace <= SealSpecification.maximumGraceSeconds ? .breakable(graceSeconds: grace) : nil
     default: nil
     }
   }

@@ -79,7 +79,10 @@ extension SealSpecification {
     }
     switch (name, value) {
     case (.breakable, nil): kind = .breakable(graceSeconds: nil)
-    case (.breakable, let value?): kind = .breakable(graceSeconds: UInt32(try Self.count(value, UInt64(UInt32.max))))
+    case (.breakable, let value?):
+      let seconds = try Self.number(value)
+      guard seconds <= Self.maximumGraceSeconds else { throw .numberTooLarge }
+      kind = .breakable(graceSeconds: UInt32(seconds))
     case (.pid, let value?): pid = Int32(try Self.count(value, UInt64(Int32.max)))
     case (.signal, let value?): signal = Int32(try Self.count(value, UInt64(Self.highestSignal)))
     case (.ttl, let value?): ttlSeconds = UInt32(try Self.count(value, UInt64(UInt32.max)))

@@ -23,6 +23,10 @@ public struct SealSpecification: Equatable, Sendable {
 
   public init() {}
 
+  /// A day, as `grace=` of the mount allows: while an operation waits for a holder, others that change the same file wait in
+  /// the kernel behind it, and no signal reaches them.
+  public static let maximumGraceSeconds: UInt32 = 86_400
+
   /// SIGRTMAX of Linux.
   public static let highestSignal: UInt32 = 64
 

@@ -51,17 +51,11 @@ extension SealTable {
   /// - Returns: the nearest deadline left.
   @discardableResult
   public func fenceOverdue(now: Int64 = Clocks.monotonicNanoseconds()) -> Int64? {
-    let (fenced, next, onWithdrawal, onExpiry, onFence) = withState { state in
-      let fenced = state.takeAway(state.takeDueFences(now)).map { RequestInfo($0, now: now) }
-      state.recallCounters.fenced += UInt64(fenced.count)
-      return (fenced, state.fences.first?.deadline, state.onWithdrawal, state.onExpiry, state.onFence)
+    let due = withState { state in
+      state.takeDueFences(now).map { (slot: $0, info: RequestInfo(state.index[$0], now: now)) }
     }
-    if !fenced.isEmpty {
-      Self.announce(fenced, to: onWithdrawal)
-      onExpiry?(fenced)
-      onFence?(fenced)
-    }
-    return next
+    takeAway(due, .fenced)
+    return withState { $0.fences.first?.deadline }
   }
 }
 

@@ -24,6 +24,14 @@ public struct RevokeSelection: Equatable, Sendable {
   }
 }
 
+/// How a request is taken from a holder that would keep it.
+public enum TakenAway: String, Sendable {
+  /// It was asked to let go, and did not in time.
+  case fenced
+  /// By an administrator.
+  case revoked
+}
+
 extension SealTable {
   /// Row 27: RELEASE of a handle. All its requests go, and that it was fenced is forgotten.
   public func handleClosed(_ handle: UInt64) {
@@ -56,18 +64,40 @@ extension SealTable {
   /// drops the records of persistent ones among the result.
   @discardableResult
   public func revoke(_ selection: RevokeSelection) -> [RequestInfo] {
-    let now = Clocks.monotonicNanoseconds()
-    let (revoked, callback) = withState { state in
-      let candidates = selection.inode.map { state.index.slots(of: $0) } ?? state.index.allSlots()
-      let slots = candidates.filter { selection.includes(state.index[$0]) }
-      state.recallCounters.revoked += UInt64(slots.count)
-      return (state.takeAway(slots).map { RequestInfo($0, now: now) }, state.onWithdrawal)
-    }
-    Self.announce(revoked, to: callback)
-    return revoked
+    let candidates = matching(selection)
+    return takeAway(candidates, .revoked)
   }
 
-  /// Whether a revoke took a request from this handle since it was opened: seal and layout ioctls on it answer
+  /// What a revoke would take.
+  public func requests(matching selection: RevokeSelection) -> [RequestInfo] { matching(selection).map(\.info) }
+
+  private func matching(_ selection: RevokeSelection) -> [(slot: RequestIndex.Slot, info: RequestInfo)] {
+    let now = Clocks.monotonicNanoseconds()
+    return withState { state in
+      let candidates = selection.inode.map { state.index.slots(of: $0) } ?? state.index.allSlots()
+      return candidates.filter { selection.includes(state.index[$0]) }
+        .map { (slot: $0, info: RequestInfo(state.index[$0], now: now)) }
+    }
+  }
+
+  /// Takes these from their holders, those that have ended by themselves meanwhile excepted.
+  @discardableResult
+  func takeAway(_ candidates: [(slot: RequestIndex.Slot, info: RequestInfo)], _ how: TakenAway) -> [RequestInfo] {
+    if candidates.isEmpty { return [] }
+    let persistent = candidates.map(\.info).filter { $0.request.isPersistent }
+    if !persistent.isEmpty { onTakingAway?(persistent) }
+    let (taken, onWithdrawal, onTakenAway) = withState { state in
+      let standing = candidates.filter { state.index.standing(at: $0.slot, id: $0.info.id) != nil }
+      _ = state.takeAway(standing.map(\.slot))
+      state.recallCounters.add(standing.count, how)
+      return (standing.map(\.info), state.onWithdrawal, state.onTakenAway)
+    }
+    Self.announce(taken, to: onWithdrawal)
+    if !taken.isEmpty { onTakenAway?(taken, how) }
+    return taken
+  }
+
+  /// Whether a revoke or a fence took a request from this handle since it was opened: seal and layout ioctls on it answer
   /// ESTALE until it is closed.
   public func isStale(_ handle: UInt64) -> Bool { withState { $0.fenced.contains(handle: handle) } }
 

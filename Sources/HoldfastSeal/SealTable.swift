@@ -37,7 +37,8 @@ public final class SealTable: @unchecked Sendable {
     var onWithdrawal: (@Sendable (InodeNumber) -> Void)?
     var onExpiry: (@Sendable ([RequestInfo]) -> Void)?
     var onRecall: (@Sendable ([RequestInfo]) -> Void)?
-    var onFence: (@Sendable ([RequestInfo]) -> Void)?
+    var onTakingAway: (@Sendable ([RequestInfo]) -> Void)?
+    var onTakenAway: (@Sendable ([RequestInfo], TakenAway) -> Void)?
     var onEarlierDeadline: (@Sendable () -> Void)?
 
     /// The one way for requests to go: who waited for them is woken. Returns them in the order given.
@@ -80,7 +81,7 @@ public final class SealTable: @unchecked Sendable {
   /// Remount: the new policy and limits hold for requests from now on; what stands stays.
   public func setOptions(_ options: SealOptions) { withState { $0.options = options } }
 
-  /// Called, with no lock held, when a request was taken from a holder that may still be there (revoke, ttl), so
+  /// Called, with no lock held, when a request was taken from a holder that may still be there (fence, revoke, ttl), so
   /// that the Store moves the map generation on (rows 28, 29). Once per inode and occasion.
   public var onWithdrawal: (@Sendable (InodeNumber) -> Void)? {
     get { withState { $0.onWithdrawal } }
@@ -100,11 +101,17 @@ public final class SealTable: @unchecked Sendable {
     set { withState { $0.onRecall = newValue } }
   }
 
-  /// Called, with no lock held, with requests that were taken away because their holders did not let go in time. The
-  /// generation has moved on (`onWithdrawal`).
-  public var onFence: (@Sendable ([RequestInfo]) -> Void)? {
-    get { withState { $0.onFence } }
-    set { withState { $0.onFence = newValue } }
+  /// Called, with no lock held, with persistent requests that are about to be taken away: their records go first, or a
+  /// crash could bring a request back over a map that has changed since.
+  public var onTakingAway: (@Sendable ([RequestInfo]) -> Void)? {
+    get { withState { $0.onTakingAway } }
+    set { withState { $0.onTakingAway = newValue } }
+  }
+
+  /// Called, with no lock held, with requests that were taken away. The generation has moved on (`onWithdrawal`).
+  public var onTakenAway: (@Sendable ([RequestInfo], TakenAway) -> Void)? {
+    get { withState { $0.onTakenAway } }
+    set { withState { $0.onTakenAway = newValue } }
   }
 
   /// Called, with no lock held, when the nearest deadline, of a ttl or a recall, became nearer. ProcessWatcher's.

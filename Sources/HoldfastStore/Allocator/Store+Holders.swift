@@ -61,7 +61,10 @@ extension Store {
 
   /// Whether anything waits for the end of a holder.
   var awaitsHolders: Bool {
-    reclaimQueue.hasWaiting || treeLock.withLock { releaseQueue.hasHeld || !leasedInodes.isEmpty }
+    let (isWritable, isAwaiting) = treeLock.withLock {
+      (writeFailure == nil, releaseQueue.hasHeld || !leasedInodes.isEmpty)
+    }
+    return isWritable && (isAwaiting || reclaimQueue.hasWaiting)
   }
 
   /// Asks about all that waits; what nobody holds any more goes on: blocks to `releaseDurableQuarantine`, inodes to
@@ -128,7 +131,8 @@ extension Store {
   /// who revoked it is not asked again.
   /// - Returns: false when it cannot be told whether there are any.
   func isFreeOfNewLeases(_ inode: InodeNumber) throws(FSError) -> Bool {
-    if treeLock.withLock({ leasedInodes.contains(inode) }) { return true }
+    // No number of an inode (a hostile orphan record) is nobody's.
+    if !Lease.everyInode.contains(inode) || treeLock.withLock({ leasedInodes.contains(inode) }) { return true }
     let lease: Lease?
     do throws(FSError) { lease = try device.lease(within: inode...inode) } catch { return false }
     if let lease { try freeze(inode, leasedBy: lease.pid) }

@@ -22,6 +22,9 @@ extension Store {
     } catch .quotaExceeded {
       try checkMap(request, inode)
       throw .quotaExceeded
+    } catch .recallInFlight {
+      if request.preparation == .verify { try checkMap(request, inode) }
+      throw .recallInFlight
     }
     if request.preparation == .fill {
       var handle: UInt64?
@@ -53,8 +56,8 @@ extension Store {
     preconditionFailure("the third attempt grants or throws")
   }
 
-  /// What of the map would refuse a request that is over quota: EINVAL and ETXTBSY are told before EDQUOT. Nothing
-  /// changes.
+  /// What of the map would refuse a request that is refused anyhow: EINVAL is told before EAGAIN, and with ETXTBSY before
+  /// EDQUOT. Nothing changes.
   private func checkMap(_ request: SealRequest, _ inode: InodeNumber) throws(FSError) {
     if request.preparation == .asIs { return }
     try syncAll()
@@ -103,10 +106,13 @@ extension Store {
     try forgetPersistent([released])
   }
 
-  /// Row 28. The caller has checked that an administrator asks.
+  /// Row 28. The caller has checked that an administrator asks. Durable, where the disk knows of requests.
   public func revoke(_ selection: RevokeSelection) throws(FSError) -> [RequestInfo] {
+    if seals.requests(matching: selection).contains(where: { $0.request.isPersistent }) {
+      try reading { () throws(FSError) in try checkWritable() }
+    }
     let revoked = seals.revoke(selection)
-    try forgetPersistent(revoked)
+    if revoked.contains(where: { $0.request.isPersistent }) { try syncAll() }
     return revoked
   }
 
@@ -254,6 +260,22 @@ extension Store {
     try syncAll()
   }
 
+  /// Before persistent requests are taken away. The journal keeps the order: no change that comes after it can be durable
+  /// without it. One that was released and taken again meanwhile has a record of its own, which comes after this one's.
+  func forgetRecords(ofStanding requests: [RequestInfo]) {
+    do throws(FSError) {
+      for info in requests {
+        try transaction(keys: 1, .shrinking) { () throws(FSError) in
+          guard seals.request(info.request.identity, inode: info.inode)?.id == info.id else { return }
+          let key = persistentKey(info.request, info.inode)
+          if try tree.lookup(key) != nil { try delete(key) }
+        }
+      }
+    } catch {
+      // A volume that cannot be written changes no maps either.
+    }
+  }
+
   /// Eviction: the records of an inode that is no more.
   func forgetPersistentSeals(of inode: InodeNumber) throws(FSError) {
     let first = Key(space: .persistentSeal, object: inode, low: 0)
@@ -299,6 +321,7 @@ extension Store {
     for (inode, request) in requests where !request.isExpired() {
       seals.restore(request, inode: inode, generation: try mapGeneration(of: inode))
     }
+    seals.onTakingAway = { [weak self] requests in self?.forgetRecords(ofStanding: requests) }
     seals.onExpiry = { [weak self] expired in
       // A record that stays behind is expired, and skipped, at the next mount.
       try? self?.forgetPersistent(expired)
