@@ -50,8 +50,11 @@ extension Store {
     return number
   }
 
+  /// Row 17: who holds breakable requests is asked for them, and nobody waits here.
   private func reclaimIfUnused(_ number: InodeNumber?) {
-    guard let number, !references.isHeld(number) else { return }
+    guard let number else { return }
+    seals.recallAll(of: number)
+    guard !references.isHeld(number) else { return }
     reclaimQueue.append(number)
     background?.wake()
   }
