@@ -75,8 +75,9 @@ let package = Package(
     tests(
       "HoldfastFuseTests",
       [
-        "CFuse3", "CHoldfast", "HoldfastBase", "HoldfastCheck", "HoldfastFormat", "HoldfastFuse", "HoldfastFuzz",
-        "HoldfastSeal", "HoldfastSimulation", "HoldfastStore", .product(name: "Logging", package: "swift-log"),
+        "CFuse3", "CHoldfast", "HoldfastBase", "HoldfastCheck", "HoldfastDevice", "HoldfastFormat", "HoldfastFuse",
+        "HoldfastFuzz", "HoldfastSeal", "HoldfastSimulation", "HoldfastStore",
+        .product(name: "Logging", package: "swift-log"),
       ]),
     // Hostile and golden images: the library, and the fuzzer whose worker processes may die of an input.
     .target(
@@ -104,6 +105,9 @@ let package = Package(
     tests("HoldfastSealTests", ["CPlatform", "HoldfastBase", "HoldfastSeal"]),
     tests(
       "HoldfastStoreTests",
-      ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore", "HoldfastCheck"]),
+      [
+        "CPlatform", "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore",
+        "HoldfastCheck",
+      ]),
   ]
 )

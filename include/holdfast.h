@@ -51,6 +51,11 @@ struct holdfast_seal {
 	__u64 defect_length;
 };
 
+/* A lease: a lock of one byte on the image, F_OFD_SETLK with F_RDLCK, at this offset and the inode's number. Whoever
+ * maps blocks of a file directly takes it *before* asking where they are; while the descriptor or any mapping made from
+ * it lives, nobody else gets them. docs/ABI.md, Leases. */
+#define HOLDFAST_LEASE_OFFSET 0x4000000000000000ull
+
 /* PREPARE: allocate, zero and unshare a range so that it can be sealed. Length 0: to the end of the file. */
 struct holdfast_prepare {
 	__u32 version;

@@ -50,7 +50,7 @@ public enum FSError: Error, Equatable, Sendable {
   case imageBusy
   case imageTooSmall(minimumBytes: UInt64)
 
-  public enum DeviceOperation: String, Sendable { case read, write, barrier, open }
+  public enum DeviceOperation: String, Sendable { case read, write, barrier, open, findLock }
 
   public enum Structure: String, Sendable {
     case superblock, treeNode, chunkMap, journalRecord, journalSequence

@@ -26,6 +26,9 @@ open class BlockDevice: @unchecked Sendable {
     fatalError("abstract: \(type(of: self)) does not implement barrier")
   }
 
+  /// A lease on any of these inodes, whichever is met first; nil when nobody has one. What cannot be leased is nobody's.
+  open func lease(within inodes: ClosedRange<InodeNumber>) throws(FSError) -> Lease? { nil }
+
   /// Alignment in bytes that `read` and `write` want of offset, length and memory (1 when they take anything).
   open var alignment: Int { 1 }
 }

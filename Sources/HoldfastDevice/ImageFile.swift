@@ -124,6 +124,28 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
     try checkLength()
   }
 
+  /// Asks by a write lock that is never taken: every lock of somebody else's is in its way. Locks are the inode's that
+  /// was opened: those on a loop device and on the file below it are not the same.
+  public override func lease(within inodes: ClosedRange<InodeNumber>) throws(FSError) -> Lease? {
+    precondition(Lease.everyInode.contains(inodes.lowerBound) && Lease.everyInode.contains(inodes.upperBound))
+    let start = Lease.byteOffset + inodes.lowerBound
+    let end = Lease.byteOffset + inodes.upperBound
+    var found = holdfast_lock()
+    switch holdfast_ofd_find_lock(descriptor, Int64(start), Int64(end - start + 1), &found) {
+    case 0: return nil
+    case 1:
+      // A length of 0 reaches to the end of all offsets.
+      let foundEnd = found.length == 0 ? end : UInt64(found.start) &+ UInt64(found.length) &- 1
+      let first = max(UInt64(found.start), start) - Lease.byteOffset
+      let last = min(foundEnd, end) - Lease.byteOffset
+      return Lease(inodes: first...max(first, last), pid: max(found.pid, 0))
+    default:
+      // A filesystem without locks has no lockers either.
+      if [EINVAL, ENOSYS, EOPNOTSUPP, ENOLCK].contains(errno) { return nil }
+      throw .device(operation: .findLock, byteOffset: start, errno: errno)
+    }
+  }
+
   /// Throws `.imageTruncated` when somebody has cut the file short since it was opened.
   private func checkLength() throws(FSError) {
     guard isRegular else { return }

@@ -12,7 +12,7 @@
 /// cannot be mistaken for a recycled one: an entry's exit is reported before a new entry for that pid is made.
 ///
 /// Invariant: an entry stands from `whileWatching` until its process exits, or until it is swept because no
-/// request is bound to it.
+/// request is bound to it, nor was one taken from it.
 
 import CPlatform
 import Glibc
@@ -144,14 +144,14 @@ public final class ProcessWatcher: @unchecked Sendable {
     }
   }
 
-  /// Forgets processes that no request is bound to any more, once they are most of the entries.
+  /// Forgets processes that the table knows nothing of any more, once they are most of the entries.
   private func sweep() {
     let bound = table.processCount
     lock.withLock {
       guard entries.count > Self.sweepThreshold, entries.count > 2 * bound else { return }
       // Inserting needs a hold, so what has neither hold nor request has nothing to lose.
       for (process, entry) in entries where entry.holds == 0 && !entry.hasExited {
-        guard !table.hasRequests(ofProcess: process) else { continue }
+        guard !table.concerns(process: process) else { continue }
         close(entry.pidfd)
         entries[process] = nil
       }

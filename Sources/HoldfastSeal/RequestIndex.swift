@@ -22,7 +22,7 @@ struct RequestIndex {
     var fencedAt: Int64?
   }
 
-  /// What a user holds, or all.
+  /// What a user holds, or all; the daemon's own requests for leases are nobody's.
   struct Usage: Equatable {
     var requests = 0
     /// Wraps in a sum of all only where root, who has no limit, pins more than there are bytes.
@@ -93,6 +93,11 @@ struct RequestIndex {
   func slots(ofProcess pid: Int32) -> [Slot] { inOrder(processes[pid]) }
   func allSlots() -> [Slot] { standing.indices.filter { standing[$0] != nil } }
   func count(of inode: InodeNumber) -> Int { inodes[inode]?.all.count ?? 0 }
+
+  /// Whether any request of the inode is bound to somebody who may still be there.
+  func hasHolders(of inode: InodeNumber) -> Bool {
+    inodes[inode]?.all.slots.contains { standing[$0]!.request.hasHolder } ?? false
+  }
 
   /// When the first of a handle's recalled requests is fenced; nil when none is recalled.
   func fencedAt(ofHandle handle: UInt64) -> Int64? {
@@ -171,10 +176,12 @@ struct RequestIndex {
     case .process(let pid):
       processes[pid, default: SlotSet()].insert(slot)
       inodes[inode]!.processBound += 1
-    case .name, .persistent: break
+    case .name, .persistent, .lease: break
     }
-    users[request.uid, default: Usage()].add(request)
-    usage.add(request)
+    if request.lifetime != .lease {
+      users[request.uid, default: Usage()].add(request)
+      usage.add(request)
+    }
     return slot
   }
 
@@ -204,11 +211,13 @@ struct RequestIndex {
     case .process(let pid):
       processes[pid]!.remove(slot)
       if processes[pid]!.isEmpty { processes[pid] = nil }
-    case .name, .persistent: break
+    case .name, .persistent, .lease: break
     }
-    users[request.uid]!.subtract(request)
-    usage.subtract(request)
-    if users[request.uid]!.requests == 0 { users[request.uid] = nil }
+    if request.lifetime != .lease {
+      users[request.uid]!.subtract(request)
+      usage.subtract(request)
+      if users[request.uid]!.requests == 0 { users[request.uid] = nil }
+    }
     return entry
   }
 
@@ -218,6 +227,7 @@ struct RequestIndex {
   /// Traps where an index disagrees with the requests. For tests.
   func checkInvariants() {
     var recount: [UInt32: Usage] = [:]
+    var leases = 0
     for slot in allSlots() {
       let entry = self[slot]
       precondition(claims[slot] == entry.request.claim)
@@ -237,11 +247,15 @@ struct RequestIndex {
       switch entry.request.lifetime {
       case .handle(let handle): precondition(handles[handle]!.slots.contains(slot))
       case .process(let pid): precondition(processes[pid]!.slots.contains(slot))
-      case .name, .persistent: break
+      case .name, .persistent, .lease: break
       }
-      recount[entry.request.uid, default: Usage()].add(entry.request)
+      if entry.request.lifetime == .lease {
+        leases += 1
+      } else {
+        recount[entry.request.uid, default: Usage()].add(entry.request)
+      }
     }
-    precondition(recount == users && usage.requests == count)
+    precondition(recount == users && usage.requests == count - leases)
     precondition(identities.count == count && inodes.values.reduce(0) { $0 + $1.all.count } == count)
     for entry in inodes.values {
       let groups = [entry.hard, entry.breakable]

@@ -33,6 +33,8 @@ public enum SealLifetime: Equatable, Sendable {
   case name
   /// Until removed; survives remount.
   case persistent
+  /// Until nobody leases the inode any more: the daemon's own, for holders it found when it started.
+  case lease
 
   public var description: String {
     switch self {
@@ -40,6 +42,7 @@ public enum SealLifetime: Equatable, Sendable {
     case .process: "process"
     case .name: "name"
     case .persistent: "persistent"
+    case .lease: "lease"
     }
   }
 }
@@ -60,10 +63,13 @@ public enum RequestIdentity: Hashable, Sendable {
   case named(uid: UInt32, name: String)
   /// Pins of one handle may share a name: their blocks tell them apart. nil: of the whole file.
   case handle(UInt64, name: String, pinned: BlockRange? = nil)
+  /// The daemon's own, for the leases on an inode; users see it as a default request, which is not theirs to release.
+  case lease
 
   public var name: String {
     switch self {
     case .named(_, let name), .handle(_, let name, _): name
+    case .lease: ""
     }
   }
 }
@@ -110,6 +116,13 @@ public struct SealRequest: Equatable, Sendable {
     self.pinnedBytes = pinnedBytes
   }
 
+  /// What stands for the leases a starting daemon finds on an inode: hard, of the whole file. `pid` 0: unknown.
+  public init(leasedBy pid: Int32) {
+    self.init(
+      lifetime: .lease, name: "", taker: Credentials(uid: 0, gid: 0, pid: pid),
+      command: pid > 0 ? ProcessInfo.command(of: pid) : "")
+  }
+
   /// The request that `specification` describes: bound to `handle` where one is given, else to the process,
   /// the disk or the name, as it says.
   public init(
@@ -139,10 +152,10 @@ public struct SealRequest: Equatable, Sendable {
   }
 
   public var identity: RequestIdentity {
-    if case .handle(let handle) = lifetime {
-      .handle(handle, name: name, pinned: scope.blocks)
-    } else {
-      .named(uid: uid, name: name)
+    switch lifetime {
+    case .handle(let handle): .handle(handle, name: name, pinned: scope.blocks)
+    case .process, .name, .persistent: .named(uid: uid, name: name)
+    case .lease: .lease
     }
   }
 
@@ -150,6 +163,14 @@ public struct SealRequest: Equatable, Sendable {
   public var holderPid: Int32 { if case .process(let pid) = lifetime { pid } else { pid } }
 
   public var isPersistent: Bool { lifetime == .persistent }
+
+  /// Bound to somebody who may still be there, an unlinked file or not.
+  var hasHolder: Bool {
+    switch lifetime {
+    case .handle, .process, .lease: true
+    case .name, .persistent: false
+    }
+  }
 
   public var isHandleBound: Bool { if case .handle = lifetime { true } else { false } }
 
@@ -178,7 +199,7 @@ public struct SealRequest: Equatable, Sendable {
     switch lifetime {
     case .handle(let handle): claim.ownerHandle = handle
     case .process(let pid): claim.ownerProcess = pid
-    case .name, .persistent: break
+    case .name, .persistent, .lease: break
     }
     return claim
   }

@@ -51,11 +51,26 @@ extension SealTable {
     return withState { $0.index.processBoundCount(of: inode) > 0 }
   }
 
-  /// Whether any request is bound to this process.
-  func hasRequests(ofProcess pid: Int32) -> Bool { withState { !$0.index.slots(ofProcess: pid).isEmpty } }
+  /// Whether this process has a request bound to it, or had one taken away.
+  func concerns(process pid: Int32) -> Bool {
+    withState { !$0.index.slots(ofProcess: pid).isEmpty || $0.fenced.contains(process: pid) }
+  }
 
-  /// Processes that requests are bound to.
-  var processCount: Int { withState { $0.index.processCount } }
+  /// Processes with requests bound to them or taken away, those with both counted twice.
+  var processCount: Int { withState { $0.index.processCount + $0.fenced.processCount } }
+
+  /// Whether a request stands on the file whose holder may still be there: bound to a handle, a process or a lease.
+  public func hasHolders(_ inode: InodeNumber) -> Bool {
+    if standingCount.load(ordering: .acquiring) == 0 { return false }
+    return withState { $0.index.hasHolders(of: inode) }
+  }
+
+  /// Whether somebody lost a request on this inode to a revoke or a recall and is still there. Without anybody of the
+  /// kind on the mount no lock is taken.
+  public func hasFencedHolders(_ inode: InodeNumber) -> Bool {
+    if fencedInodeCount.load(ordering: .acquiring) == 0 { return false }
+    return withState { $0.fenced.hasHolders(of: inode) }
+  }
 
   /// Whether any request may have a deadline.
   var hasDeadlines: Bool { withState { $0.deadlines.first != nil || $0.fences.first != nil } }

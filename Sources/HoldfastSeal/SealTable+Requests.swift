@@ -60,8 +60,9 @@ extension SealTable {
     return grant
   }
 
-  /// Mount: a persistent request stands again. It was granted once, so nothing refuses it: limits are for taking.
-  /// - Precondition: nobody can see the file yet; the request was decoded from a record.
+  /// A persistent request stands again, at mount, or one for leases that were found. Nothing refuses it: limits are for
+  /// taking.
+  /// - Precondition: nobody can see the file, yet or any more.
   public func restore(_ request: SealRequest, inode: InodeNumber, generation: UInt64) {
     let notify = withState { state -> (@Sendable () -> Void)? in
       if let slot = state.index.slot(request.identity, inode) { _ = state.end([slot]) }
@@ -92,7 +93,7 @@ extension SealTable {
         if case .named(let uid, _) = identity, uid != caller.uid { throw .notPermitted }
         return RequestInfo(state.end([slot])[0], now: now)
       }
-      if case .handle(let handle, _, _) = identity, state.staleHandles.contains(handle) { throw .stale }
+      if case .handle(let handle, _, _) = identity, state.fenced.contains(handle: handle) { throw .stale }
       let isSomebodyElses = state.index.slots(of: inode).contains {
         let request = state.index[$0].request
         if case .handle(let handle, _, _) = identity, request.lifetime == .handle(handle) { return false }
@@ -117,7 +118,7 @@ extension SealTable.State {
   /// Everything that can refuse an insertion.
   private func check(_ request: SealRequest, inode: InodeNumber, createOnly: Bool) throws(FSError) {
     guard SealName.isValidOrDefault(request.name) else { throw .invalid(.sealSpecification) }
-    if case .handle(let handle) = request.lifetime, staleHandles.contains(handle) { throw .stale }
+    if case .handle(let handle) = request.lifetime, fenced.contains(handle: handle) { throw .stale }
     if recalls.isBusy(inode) { throw .recallInFlight }
     let replaced = index.slot(request.identity, inode).map { index[$0].request }
     if createOnly, replaced != nil { throw .exists }

@@ -1,5 +1,5 @@
-/// How requests end without their holder asking: its handle's last close, its process's end (row 27), a ttl, an
-/// inode's eviction, an administrator's revoke (row 28).
+/// How requests end without their holder asking: its handle's last close, its process's end (row 27), the end of a lease, a
+/// ttl, an inode's eviction, an administrator's revoke (row 28).
 
 import HoldfastBase
 
@@ -25,17 +25,25 @@ public struct RevokeSelection: Equatable, Sendable {
 }
 
 extension SealTable {
-  /// Row 27: RELEASE of a handle. All its requests go, and its staleness is forgotten.
+  /// Row 27: RELEASE of a handle. All its requests go, and that it was fenced is forgotten.
   public func handleClosed(_ handle: UInt64) {
     withState { state in
-      state.staleHandles.remove(handle)
+      state.fenced.handleClosed(handle)
       _ = state.end(state.index.slots(ofHandle: handle))
     }
   }
 
   /// Row 27: every request bound to this process goes.
   public func processDied(_ pid: Int32) {
-    withState { state in _ = state.end(state.index.slots(ofProcess: pid)) }
+    withState { state in
+      state.fenced.processDied(pid)
+      _ = state.end(state.index.slots(ofProcess: pid))
+    }
+  }
+
+  /// Nobody leases the inode any more.
+  public func leaseEnded(_ inode: InodeNumber) {
+    withState { state in _ = state.end(state.index.slot(.lease, inode).map { [$0] } ?? []) }
   }
 
   /// Every request of an inode that is no more.
@@ -44,7 +52,7 @@ extension SealTable {
     withState { state in _ = state.end(state.index.slots(of: inode)) }
   }
 
-  /// Row 28, for administrators (the caller has checked). Handles that lose a request become stale. The caller
+  /// Row 28, for administrators (the caller has checked). Holders that lose a request are fenced. The caller
   /// drops the records of persistent ones among the result.
   @discardableResult
   public func revoke(_ selection: RevokeSelection) -> [RequestInfo] {
@@ -61,7 +69,7 @@ extension SealTable {
 
   /// Whether a revoke took a request from this handle since it was opened: seal and layout ioctls on it answer
   /// ESTALE until it is closed.
-  public func isStale(_ handle: UInt64) -> Bool { withState { $0.staleHandles.contains(handle) } }
+  public func isStale(_ handle: UInt64) -> Bool { withState { $0.fenced.contains(handle: handle) } }
 
   /// Ends requests whose ttl has run out.
   /// - Returns: the nearest deadline left.
@@ -86,11 +94,10 @@ extension SealTable {
 }
 
 extension SealTable.State {
-  /// Ends requests against their holders' will: their handles are stale from now on.
+  /// Ends requests against their holders' will, who are fenced from now on: their handles are stale, and the blocks
+  /// they knew are nobody's while they are there.
   mutating func takeAway(_ slots: [RequestIndex.Slot]) -> [RequestIndex.Standing] {
-    for slot in slots {
-      if case .handle(let handle) = index[slot].request.lifetime { staleHandles.insert(handle) }
-    }
+    for slot in slots { fenced.add(index[slot].request.lifetime, of: index[slot].inode) }
     return end(slots)
   }
 }

@@ -30,8 +30,8 @@ public final class SealTable: @unchecked Sendable {
     var recalls = Recalls()
     var refusals = RefusalLog()
     var recallCounters = RecallCounters()
-    /// Open handles that lost a request to a revoke (row 28).
-    var staleHandles: Set<UInt64> = []
+    /// Who lost a request to a revoke or a recall (row 28), as long as they are there.
+    var fenced = FencedHolders()
     /// What is to be called when the lock is released: breakers that were woken, holders that are asked to let go.
     var calls: [@Sendable () -> Void] = []
     var onWithdrawal: (@Sendable (InodeNumber) -> Void)?
@@ -54,6 +54,8 @@ public final class SealTable: @unchecked Sendable {
   private var state: State
   /// `state.index.count`, readable without the lock.
   let standingCount = Atomic<Int>(0)
+  /// `state.fenced.inodeCount`, likewise.
+  let fencedInodeCount = Atomic<Int>(0)
 
   public init(options: SealOptions = SealOptions()) {
     state = State(options: options)
@@ -64,6 +66,7 @@ public final class SealTable: @unchecked Sendable {
     lock.lock()
     defer {
       standingCount.store(state.index.count, ordering: .releasing)
+      fencedInodeCount.store(state.fenced.inodeCount, ordering: .releasing)
       let calls = state.calls
       state.calls = []
       lock.unlock()

@@ -100,6 +100,7 @@ public struct VolumeUsage: Sendable {
   public var totalBlocks: UInt64
   /// Blocks a new file could take: free, and freed but not yet durable.
   public var freeBlocks: UInt64
+  /// Blocks that are in no file and that a holder could still reach: used, until it is gone.
   public var quarantinedBlocks: UInt64
   public var inodes: UInt64
 }

@@ -44,7 +44,7 @@ public final class Store: @unchecked Sendable {
   var lastingTicket: UInt64 = 0
   /// Mutations in all; tells whether a failing transaction had changed anything.
   var mutations: UInt64 = 0
-  /// Freed ranges whose freeing is not yet durable or not yet undone: see `Quarantine`.
+  /// Freed ranges whose freeing is not yet durable, or that somebody may still reach: see `Quarantine`.
   var releaseQueue = ReleaseQueue()
   /// Low half of map generations handed out by this mount.
   var mapChanges: UInt64 = 0
@@ -56,6 +56,8 @@ public final class Store: @unchecked Sendable {
   var unlinked: Set<InodeNumber> = []
   /// Inodes whose truncation a crash interrupted; done before the mount is.
   var truncating: [InodeNumber] = []
+  /// Inodes on which a request was put for leases that were found: see `Holders`.
+  var leasedInodes: Set<InodeNumber> = []
   /// Inodes with speculative preallocation beyond their end.
   var speculative: Set<InodeNumber> = []
 
@@ -117,7 +119,7 @@ public final class Store: @unchecked Sendable {
       return VolumeUsage(
         totalBlocks: volume.totalBlocks,
         freeBlocks: reclaimable > metadataReserve ? reclaimable - metadataReserve : 0,
-        quarantinedBlocks: volume.quarantinedBlocks &- releaseQueue.blocks,
+        quarantinedBlocks: releaseQueue.heldBlocks,
         inodes: volume.inodeCount)
     }
   }

@@ -1,5 +1,7 @@
+import CHoldfast
 import Glibc
 import HoldfastBase
+import HoldfastDevice
 import HoldfastFormat
 import Testing
 
@@ -104,6 +106,12 @@ import Testing
     #expect(MountTable.device(mountedOn: "/mnt/a b", in: table) == MountTable.Device(major: 0, minor: 52))
     #expect(MountTable.device(mountedOn: "/mnt/a", in: table) == nil)
     #expect(MountTable.unescaped("a\\134b\\011") == "a\\b\t")
+  }
+
+  @Test func theHeaderNamesTheLeaseOffset() {
+    #expect(UInt64(HOLDFAST_LEASE_OFFSET) == Lease.byteOffset)
+    // The last inode's byte is still an offset.
+    #expect(Lease.everyInode == 1...Key.maximumObject && Lease.byteOffset + Key.maximumObject < UInt64(Int64.max))
   }
 
   @Test func commasInPathsAreEscaped() {

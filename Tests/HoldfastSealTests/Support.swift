@@ -60,6 +60,7 @@ extension SealTable {
     withState { state in
       state.index.checkInvariants()
       state.recalls.checkInvariants { state.index[$0].fencedAt != nil }
+      state.fenced.checkInvariants()
     }
   }
 }

@@ -23,6 +23,7 @@ final class MemoryDevice: BlockDevice, @unchecked Sendable {
   let barriers = Atomic<Int>(0)
   let bytesWritten = Atomic<Int>(0)
   let bytesRead = Atomic<Int>(0)
+  let leaseQuestions = Atomic<Int>(0)
 
   /// What was asked of it so far.
   var work: (barriers: Int, bytes: Int) {
@@ -43,6 +44,7 @@ final class MemoryDevice: BlockDevice, @unchecked Sendable {
   /// What the writes since the last barrier replaced, when power may be lost.
   private var replaced: [(offset: Int, bytes: [UInt8])] = []
   private var remembers = false
+  private var leasedInodes: Set<InodeNumber> = []
 
   init(mebibytes: Int) {
     memory = Memory(byteCount: mebibytes << 20)
@@ -52,6 +54,12 @@ final class MemoryDevice: BlockDevice, @unchecked Sendable {
   var fault: Fault? {
     get { lock.withLock { currentFault } }
     set { lock.withLock { currentFault = newValue } }
+  }
+
+  /// Inodes that somebody leases.
+  var leased: Set<InodeNumber> {
+    get { lock.withLock { leasedInodes } }
+    set { lock.withLock { leasedInodes = newValue } }
   }
 
   /// From now on `losePower` takes back what no barrier has followed.
@@ -92,5 +100,11 @@ final class MemoryDevice: BlockDevice, @unchecked Sendable {
     try check(.barrier, 0, 0)
     barriers.add(1, ordering: .relaxed)
     lock.withLock { replaced = [] }
+  }
+
+  override func lease(within inodes: ClosedRange<InodeNumber>) throws(FSError) -> Lease? {
+    leaseQuestions.add(1, ordering: .relaxed)
+    try check(.findLock, Lease.byteOffset + inodes.lowerBound, 0)
+    return lock.withLock { leasedInodes.first(where: inodes.contains).map { Lease(inodes: $0...$0) } }
   }
 }

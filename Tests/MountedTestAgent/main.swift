@@ -41,7 +41,8 @@ struct Request {
 }
 
 func perform(_ request: Request) -> Outcome? {
-  paths(request) ?? descriptors(request) ?? attributes(request) ?? seals(request) ?? processes(request)
+  paths(request) ?? descriptors(request) ?? attributes(request) ?? seals(request) ?? leases(request)
+    ?? processes(request)
 }
 
 func paths(_ request: Request) -> Outcome? {

@@ -58,6 +58,25 @@ static inline int holdfast_ofd_lock(int fd, short type, int64_t start, int64_t l
   return fcntl(fd, F_OFD_SETLK, &lock);
 }
 
+/* A lock as fcntl(2) tells of it: `length` 0 reaches to the end of all offsets, `pid` is -1 for one of an open file
+ * description. */
+struct holdfast_lock {
+  int64_t start;
+  int64_t length;
+  pid_t pid;
+};
+
+/* Whether somebody else's lock lies in a byte range: 1, and `found` is one of them; 0 none; -1 with errno. */
+static inline int holdfast_ofd_find_lock(int fd, int64_t start, int64_t length, struct holdfast_lock *found) {
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = length, .l_pid = 0};
+  if (fcntl(fd, F_OFD_GETLK, &lock) < 0) return -1;
+  if (lock.l_type == F_UNLCK) return 0;
+  found->start = lock.l_start;
+  found->length = lock.l_len;
+  found->pid = lock.l_pid;
+  return 1;
+}
+
 /* umount2(2): glibc's <sys/mount.h> cannot be included beside <linux/fs.h>. */
 static inline int holdfast_umount(const char *path, int flags) { return (int)syscall(SYS_umount2, path, flags); }
 

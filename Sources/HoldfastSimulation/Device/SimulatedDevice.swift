@@ -51,6 +51,7 @@ public final class SimulatedDevice: BlockDevice, @unchecked Sendable {
   private var faults = DeviceFaults()
   private var eventsUntilPowerCut: Int?
   private var isOff = false
+  private var leasedInodes: Set<InodeNumber> = []
 
   /// A zeroed device. Memory is taken only for what is written.
   public override init(byteCount: UInt64) {
@@ -119,7 +120,17 @@ public final class SimulatedDevice: BlockDevice, @unchecked Sendable {
     arenaUsed = 0
   }
 
+  public override func lease(within inodes: ClosedRange<InodeNumber>) -> Lease? {
+    lock.withLock { leasedInodes.first(where: inodes.contains).map { Lease(inodes: $0...$0) } }
+  }
+
   // MARK: Looking at it, setting it up
+
+  /// Inodes that somebody leases, until the device is rewound or begins from a crash image.
+  public var leased: Set<InodeNumber> {
+    get { lock.withLock { leasedInodes } }
+    set { lock.withLock { leasedInodes = newValue } }
+  }
 
   public var counters: Counters { lock.withLock { statistics } }
 
@@ -208,6 +219,7 @@ public final class SimulatedDevice: BlockDevice, @unchecked Sendable {
     eventsUntilPowerCut = nil
     isOff = false
     recording = nil
+    leasedInodes = []
   }
 
   private func growArena(by count: Int) {

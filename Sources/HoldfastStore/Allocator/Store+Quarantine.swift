@@ -2,42 +2,11 @@
 ///
 /// Every freed block goes here first, by a record in the freeing transaction, and becomes free space in a later one:
 /// when the freeing is durable (else a crash could bring the file back with somebody else's bytes in it) and no holder
-/// can still reach the block. After a crash the records that recovery finds are durable by definition.
+/// can still reach the block (`Store+Holders.swift`): a lease on its inode, or somebody there whom a revoke or a recall
+/// took a request on that inode from. After a crash the records that recovery finds are durable by definition.
 
 import HoldfastBase
 import HoldfastFormat
-
-/// Quarantined ranges in the order of their freeing, each with the transaction that must be durable first.
-struct ReleaseQueue {
-  private var entries: [(ticket: UInt64, range: BlockRange)] = []
-  private var first = 0
-  /// Blocks in the queue.
-  private(set) var blocks: UInt64 = 0
-
-  var isEmpty: Bool { first == entries.count }
-
-  mutating func append(_ range: BlockRange, ticket: UInt64) {
-    entries.append((ticket, range))
-    blocks += range.count
-  }
-
-  /// The oldest entry whose ticket is at most `durable`.
-  func next(durable: UInt64) -> BlockRange? {
-    first < entries.count && entries[first].ticket <= durable ? entries[first].range : nil
-  }
-
-  mutating func removeFirst() {
-    blocks -= entries[first].range.count
-    first += 1
-    if first == entries.count {
-      entries.removeAll(keepingCapacity: first < 4096)
-      first = 0
-    } else if first > 65536 {
-      entries.removeFirst(first)
-      first = 0
-    }
-  }
-}
 
 extension Store {
   /// Puts blocks that just left `inode` into quarantine. Inside the freeing transaction.
@@ -47,44 +16,67 @@ extension Store {
       try put(.quarantine(range.start), bytes)
     }
     // The running transaction will bear the next ticket.
-    releaseQueue.append(range, ticket: ticket + 1)
+    releaseQueue.append(range, of: inode, ticket: ticket + 1)
   }
 
   /// Ranges moved to free space under one hold of the tree lock.
   private static let releaseStep = 8
 
-  /// Frees what durably left its file.
+  /// Frees what durably left its file and nobody holds; what somebody holds is put beside until `askHolders`.
   func releaseDurableQuarantine() throws(FSError) {
     let durable = commitState.lock.withLock { commitState.durableTicket }
-    while treeLock.withLock({ writeFailure == nil && releaseQueue.next(durable: durable) != nil }) {
-      treeLock.lock()
-      // This runs between other operations' admission and their transaction: never let it starve them of nodes.
-      guard
-        chunks.freeBlocks > Store.releaseStep * Store.keysPerAllocation * (tree.rootLevel + 2) / 2 + 32
-          + Tree.nodesPerChange(level: tree.rootLevel)
-      else {
-        treeLock.unlock()
-        return
+    guard treeLock.withLock({ releaseQueue.next(durable: durable) != nil }) else { return }
+    let hadHeld = treeLock.withLock { releaseQueue.hasHeld }
+    var inquiry = HolderInquiry(self)
+    while true {
+      let inodes = treeLock.withLock {
+        writeFailure == nil ? releaseQueue.nextInodes(durable: durable, limit: Store.releaseStep) : []
       }
-      defer { treeLock.unlock() }
-      let before = mutations
-      do throws(FSError) {
-        for _ in 0..<Store.releaseStep {
-          guard let range = releaseQueue.next(durable: durable) else { break }
-          try delete(.quarantine(range.start))
-          try addFree(range)
-          releaseQueue.removeFirst()
-        }
-        if mutations != before { ticket += 1 }
-      } catch {
-        if mutations != before || error.isDamage { fail(error) }
-        throw error
-      }
+      if inodes.isEmpty { break }
+      for inode in inodes { _ = inquiry.isHeld(inode) }
+      guard try releaseStep(durable: durable, inquiry) else { break }
     }
+    if !hadHeld, treeLock.withLock({ releaseQueue.hasHeld }) { background?.wake() }
   }
 
-  /// An allocation failed: gives back what waits for a commit, and preallocation nobody asked for.
+  /// One hold of the tree lock; false when metadata blocks are too short to go on.
+  private func releaseStep(durable: UInt64, _ inquiry: HolderInquiry) throws(FSError) -> Bool {
+    treeLock.lock()
+    defer { treeLock.unlock() }
+    // This runs between other operations' admission and their transaction: never let it starve them of nodes.
+    guard
+      chunks.freeBlocks > Store.releaseStep * Store.keysPerAllocation * (tree.rootLevel + 2) / 2 + 32
+        + Tree.nodesPerChange(level: tree.rootLevel)
+    else { return false }
+    let before = mutations
+    do throws(FSError) {
+      for _ in 0..<Store.releaseStep {
+        // Somebody else may have taken those that were asked about.
+        guard let entry = releaseQueue.next(durable: durable), let isHeld = inquiry.known(entry.inode) else { break }
+        if isHeld {
+          releaseQueue.holdFirst()
+          continue
+        }
+        try delete(.quarantine(entry.range.start))
+        try addFree(entry.range)
+        releaseQueue.removeFirst()
+      }
+      if mutations != before { ticket += 1 }
+    } catch {
+      if mutations != before || error.isDamage { fail(error) }
+      throw error
+    }
+    return true
+  }
+
+  /// Whether `reclaimSpace` may find something.
+  var hasReclaimableSpace: Bool {
+    treeLock.withLock { !releaseQueue.isEmpty || !speculative.isEmpty } || askHolders()
+  }
+
+  /// An allocation failed: gives back what waits for a commit or waited for a holder, and preallocation nobody asked for.
   func reclaimSpace() throws(FSError) {
+    askHolders()
     let holders = treeLock.withLock { speculative.sorted() }
     for inode in holders {
       do throws(FSError) {

@@ -91,7 +91,7 @@ extension Store {
       chunks.thaw(map)
       journal.setTail(position: superblock.journalPosition)
       durableSuperblock = superblock
-      for chunk in spare { releaseQueue.append(chunk, ticket: 0) }
+      for chunk in spare { releaseQueue.append(chunk, of: 0, ticket: 0) }
     }
     publishDurable(ticket: batchTicket, data: data)
   }

@@ -106,10 +106,18 @@ extension Store {
   /// Extents or other records removed by one transaction of a long removal.
   static let removalStep = 8
 
-  /// Removes an unlinked inode nobody uses any more, in steps that a crash may interrupt.
+  /// Removes an unlinked inode nobody uses any more, in steps that a crash may interrupt (row 17). Its named and
+  /// persistent requests end with it. While somebody holds one that is bound to a handle, a process or a lease, it waits,
+  /// and they can be listed and revoked; what is revoked no longer keeps the inode, quarantine keeps its blocks.
   func reclaim(_ number: InodeNumber) throws(FSError) {
     try inodeLocks.exclusive(number) { () throws(FSError) in
       guard !references.isHeld(number), treeLock.withLock({ unlinked.contains(number) }) else { return }
+      // For leases a request stands here, too, until they or it are gone.
+      if try !isFreeOfNewLeases(number) || seals.hasHolders(number) {
+        reclaimQueue.wait(number)
+        background?.wake()
+        return
+      }
       seals.inodeEvicted(number)
       // While the orphan record still stands: a crash in between goes on here, and leaves no record of nobody.
       try forgetPersistentSeals(of: number)
@@ -137,6 +145,7 @@ extension Store {
           try delete(.inode(number))
           try delete(.orphan(number))
           unlinked.remove(number)
+          leasedInodes.remove(number)
           speculative.remove(number)
           return false
         }

@@ -40,12 +40,14 @@ extension Store {
     }
     // Not after damage that the checkpoint met when it freed quarantine: `errors=` has decided.
     if !isReadOnly {
+      // Of leased inodes as well: what is cut off was given up before the crash, and quarantine keeps it for them.
       try finishTruncations()
       if replayed > 0 { try releaseDurableQuarantine() }
       for inode in treeLock.withLock({ unlinked.sorted() }) { reclaimQueue.append(inode) }
     }
     seals.onWithdrawal = { [weak self] inode in self?.advanceGeneration(of: inode) }
     try restore(sealRecords.requests)
+    if !isReadOnly { try freezeLeasedInodes() }
     if options.backgroundThread {
       background = BackgroundWorker(store: self)
       background?.start()
@@ -70,11 +72,17 @@ extension Store {
     // First what everybody was promised; one bad inode must not cost the others anything.
     try syncAll()
     for inode in treeLock.withLock({ speculative.sorted() }) { trimAfterClose(inode) }
-    // The kernel's references end with the mount: what has no name is nobody's.
+    // The kernel's references end with the mount, and so do requests: what has no name is nobody's. Whose blocks somebody
+    // leases, they are in quarantine from now on.
     references.removeAll()
-    for inode in treeLock.withLock({ unlinked.sorted() }) { reclaimQueue.append(inode) }
+    for inode in treeLock.withLock({ unlinked.sorted() }) {
+      seals.inodeEvicted(inode)
+      treeLock.withLock { _ = leasedInodes.insert(inode) }
+      reclaimQueue.append(inode)
+    }
     try housekeep()
-    // Quarantine empties only after its commit, and emptying it changes records once more.
+    // Quarantine empties only after its commit, and emptying it changes records once more. What is held stays in it, for
+    // the next mount to ask.
     try syncAll()
     try releaseDurableQuarantine()
     try checkpoint(closing: true)
@@ -170,7 +178,7 @@ extension Store {
       else {
         throw .corrupt(structure: .freeRecord, block: found.object)
       }
-      releaseQueue.append(BlockRange(start: found.object, count: record.count), ticket: 0)
+      releaseQueue.append(BlockRange(start: found.object, count: record.count), of: record.inode, ticket: 0)
       key = found.successor
     }
   }

@@ -28,8 +28,7 @@ extension Store {
         if let result = try attempt(keys: keys, purpose, timesOnly, body) { return result }
         try makeMetadataRoom(keys: keys, purpose)
       } catch {
-        let canReclaim = treeLock.withLock { !releaseQueue.isEmpty || !speculative.isEmpty }
-        guard error == .noSpace, !reclaimed, purpose != .reclaiming, canReclaim else { throw error }
+        guard error == .noSpace, !reclaimed, purpose != .reclaiming, hasReclaimableSpace else { throw error }
         reclaimed = true
         try reclaimSpace()
       }

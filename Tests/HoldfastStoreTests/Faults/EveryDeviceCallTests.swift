@@ -86,7 +86,7 @@ import Testing
     volume.device.rememberUnsyncedWrites()
     let calls = Countdown(nth)
     volume.device.fault = { request in
-      request.operation != .read && (calls.strikes() || forever && calls.isOver) ? EIO : nil
+      [.write, .barrier].contains(request.operation) && (calls.strikes() || forever && calls.isOver) ? EIO : nil
     }
     let run = perform(on: volume)
     volume.device.fault = nil

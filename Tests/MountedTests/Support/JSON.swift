@@ -18,6 +18,7 @@ struct Holder: Decodable, Equatable {
   var command: String
   var ageMs: Int64
   var generation: UInt64
+  var lifetime: String
 }
 
 func decoded<Value: Decodable>(_ text: [UInt8], as type: Value.Type = Value.self) throws -> Value {

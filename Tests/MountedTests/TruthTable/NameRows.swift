@@ -100,6 +100,12 @@ struct NameRows {
       #expect(try user.write([9], at: 10) == 1)
       subject.holder?.close()
       user.close()
+      if sealing == .process {
+        // This process still lives, and is still asked before its blocks go: who may, takes its request away.
+        try volume.sync()
+        #expect(try volume.seals().contains { $0.inode == inode })
+        #expect(try holdfast("revoke", volume.mountPoint, "--inode", "\(inode)").status == 0)
+      }
       let isGone = try eventually { try volume.seals().allSatisfy { $0.inode != inode } }
       #expect(isGone, "\(sealing) \(removal): the request outlives its file")
     }
@@ -176,7 +182,8 @@ struct NameRows {
 
 /// `holdfast.extents`, parsed.
 struct Extents {
-  private var physical: [Swift.Range<UInt64>] = []
+  /// Bytes of the image.
+  private(set) var physical: [Swift.Range<UInt64>] = []
 
   init(_ text: String) {
     for line in text.split(separator: "\n") {

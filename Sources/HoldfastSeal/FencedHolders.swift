@@ -1,0 +1,63 @@
+/// Holders that a revoke or a recall took a request from, as long as they may still be there: they know where the blocks
+/// were, and nobody else gets those before they are gone (rule 6). Part of SealTable's state.
+///
+/// What nobody in particular holds (named and persistent requests) leaves nobody to remember; whoever maps the blocks
+/// has a lease.
+
+import HoldfastBase
+
+struct FencedHolders {
+  private enum Holder: Hashable {
+    case handle(UInt64)
+    case process(Int32)
+  }
+
+  private var holders: [Holder: Set<InodeNumber>] = [:]
+  /// Of the inodes in `holders`.
+  private var counts: [InodeNumber: Int] = [:]
+  /// Processes among the holders.
+  private(set) var processCount = 0
+
+  /// Inodes with such holders.
+  var inodeCount: Int { counts.count }
+
+  func contains(handle: UInt64) -> Bool { holders[.handle(handle)] != nil }
+  func contains(process: Int32) -> Bool { holders[.process(process)] != nil }
+  func hasHolders(of inode: InodeNumber) -> Bool { counts[inode] != nil }
+
+  /// Notes who held what was taken away.
+  mutating func add(_ lifetime: SealLifetime, of inode: InodeNumber) {
+    switch lifetime {
+    case .handle(let handle): add(Holder.handle(handle), inode)
+    case .process(let process): add(Holder.process(process), inode)
+    case .name, .persistent, .lease: break
+    }
+  }
+
+  mutating func handleClosed(_ handle: UInt64) { remove(.handle(handle)) }
+  mutating func processDied(_ process: Int32) { remove(.process(process)) }
+
+  private mutating func add(_ holder: Holder, _ inode: InodeNumber) {
+    if case .process = holder, holders[holder] == nil { processCount += 1 }
+    guard holders[holder, default: []].insert(inode).inserted else { return }
+    counts[inode, default: 0] += 1
+  }
+
+  private mutating func remove(_ holder: Holder) {
+    guard let inodes = holders.removeValue(forKey: holder) else { return }
+    if case .process = holder { processCount -= 1 }
+    for inode in inodes {
+      counts[inode]! -= 1
+      if counts[inode] == 0 { counts[inode] = nil }
+    }
+  }
+
+  /// Traps where the counts disagree with the holders. For tests.
+  func checkInvariants() {
+    var recount: [InodeNumber: Int] = [:]
+    for inode in holders.values.joined() { recount[inode, default: 0] += 1 }
+    precondition(recount == counts && holders.values.allSatisfy { !$0.isEmpty })
+    let processes = holders.keys.reduce(0) { if case .process = $1 { $0 + 1 } else { $0 } }
+    precondition(processes == processCount)
+  }
+}
