@@ -40,7 +40,9 @@ let package = Package(
     library("HoldfastStore", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal"]),
     library("HoldfastCheck", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
     library("HoldfastClient", ["CPlatform", "CHoldfast", "HoldfastBase"]),
-    library("HoldfastCommand", ["CPlatform", "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastClient"]),
+    library(
+      "HoldfastCommand",
+      ["CPlatform", "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastClient"]),
     library(
       "HoldfastSimulation",
       [
@@ -101,7 +103,7 @@ let package = Package(
     .systemLibrary(name: "CFaultControl", path: "Tests/CFaultControl"),
     .target(name: "HoldfastFaultShim", path: "Tests/FaultShim", publicHeadersPath: "."),
     // They run the built command, the agent and the shim, which lie beside the test bundle.
-    tests("MountedTests", ["CMountedSupport", "CFaultControl", "CHoldfast"]),
+    tests("MountedTests", ["CMountedSupport", "CFaultControl", "CHoldfast", "HoldfastClient"]),
     tests("HoldfastSealTests", ["CPlatform", "HoldfastBase", "HoldfastSeal"]),
     tests(
       "HoldfastStoreTests",

@@ -33,7 +33,7 @@ allow HoldfastSeal HoldfastBase CPlatform
 allow HoldfastStore HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal CPlatform
 allow HoldfastCheck HoldfastBase HoldfastFormat HoldfastDevice
 allow HoldfastClient HoldfastBase CPlatform CHoldfast
-allow HoldfastCommand HoldfastBase HoldfastFormat HoldfastDevice HoldfastClient CPlatform FoundationEssentials
+allow HoldfastCommand HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal HoldfastClient CPlatform FoundationEssentials
 allow HoldfastSimulation HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal HoldfastStore HoldfastCheck \
   HoldfastClient CPlatform CHoldfast
 allow HoldfastFuse HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal HoldfastStore CFuse3 CPlatform CHoldfast

@@ -54,30 +54,60 @@ extension ClientError: CustomStringConvertible {
       return "\(defect.kind.inWords) at byte \(defect.offset), \(defect.length) bytes long: "
         + "seal with --fill to give it blocks, with --as-is to freeze it as it is, or write it first"
     }
-    switch (operation, errno) {
-    case (_, ENOTCONN), (_, ECONNABORTED): return "the mount's daemon is gone: unmount and mount again"
-    case (.open, EINVAL): return "neither a regular file nor a directory"
-    case (.open, _): return String(cString: strerror(errno))
-    case (_, ENOTTY), (_, ENOSYS): return "not a file on a Holdfast mount"
-    case (.seal, EPERM):
-      return "the mount's seal_policy does not let you (by default only the file's owner and administrators may)"
-    case (.seal, EINVAL):
-      return "not a regular file, or options that do not go together"
-    case (.seal, EAGAIN): return "a recall of an older request is under way: try again"
-    case (.seal, EEXIST): return "a request of that name stands already"
-    case (.seal, EDQUOT): return "your limit of requests or sealed bytes on this mount is reached"
-    case (.seal, ESRCH): return "no such process"
-    case (.seal, ESTALE): return "this handle's request was revoked: open the file again"
-    case (.seal, ETXTBSY), (.prepare, ETXTBSY):
-      return "filling would change blocks that another request has sealed (see: holdfast why \(path))"
-    case (.seal, ENOSPC), (.prepare, ENOSPC): return "not enough free space to fill it"
-    case (.unseal, ENODATA): return "no such request"
-    case (.unseal, EPERM): return "that request is another's: only its holder releases it, or holdfast revoke"
-    case (.unseal, ESTALE): return "the request was revoked already"
-    case (.revoke, EPERM), (.remount, EPERM): return "only administrators may"
-    case (.revoke, ENODATA), (.revoke, ENOENT): return "no such request"
-    case (.remount, EINVAL): return "unknown or malformed option, or one that cannot change while mounted"
-    default: return String(cString: strerror(errno))
+    return switch (operation, errno) {
+    case (_, ENOTCONN), (_, ECONNABORTED): "the mount's daemon is gone: unmount and mount again"
+    case (_, EIO):
+      "input/output error: the volume was shut down after an error, or its image is damaged or failing (see: "
+        + "holdfast info of the mount)"
+    case (.open, EINVAL): "neither a regular file nor a directory"
+    case (.open, _): String(cString: strerror(errno))
+    case (_, ENOTTY), (_, ENOSYS): "not a file on a Holdfast mount"
+    case (.seal, _): sealing
+    case (.prepare, _): preparing
+    case (.unseal, ENODATA): "no such request"
+    case (.unseal, EPERM): "that request is another's: only its holder releases it, or holdfast revoke"
+    case (.unseal, ESTALE), (.recallStatus, ESTALE):
+      "it was taken away already (fenced or revoked): open the file again to seal it anew"
+    case (.recallStatus, EINTR): "a signal came while waiting for a recall"
+    case (.holders, ESTALE), (.seals, ESTALE), (.info, ESTALE):
+      "too many others read such lists at the same time: try again"
+    case (.revoke, EPERM), (.remount, EPERM): "only administrators may"
+    case (.revoke, ENODATA), (.revoke, ENOENT): "no such request"
+    case (.remount, EINVAL): "unknown or malformed option, or one that cannot change while mounted"
+    default: String(cString: strerror(errno))
+    }
+  }
+
+  private var sealing: String {
+    switch errno {
+    case EPERM:
+      "the mount's seal_policy does not let you (by default only the file's owner and administrators may), or the "
+        + "process to signal is another user's"
+    case EINVAL: "not a regular file, or options that do not go together"
+    case EAGAIN:
+      "a holder was asked to let go of the file, and until that has ended nobody may seal it: try again (see: holdfast "
+        + "seals \(path))"
+    case EEXIST: "a request of that name stands already"
+    case EDQUOT:
+      "your limit of requests or sealed bytes on this mount is reached: release some, or mount with a larger max_seals "
+        + "or max_pinned"
+    case ESRCH: "no such process"
+    case ESTALE: "this handle's request was taken away (fenced or revoked): open the file again"
+    case ETXTBSY: "filling would change blocks that another request has sealed (see: holdfast why \(path))"
+    case ENOSPC: "not enough free space to fill it"
+    case EROFS: "the mount is read-only: nothing can be filled, and no seal kept, there"
+    default: String(cString: strerror(errno))
+    }
+  }
+
+  private var preparing: String {
+    switch errno {
+    case EAGAIN: "holders were asked to let go, and this handle does not wait for them (O_NONBLOCK): try again"
+    case EINTR: "a signal came while waiting for holders to let go, who still will: try again"
+    case ETXTBSY: "it would change blocks that a request has sealed (see: holdfast why \(path))"
+    case ENOSPC: "not enough free space to fill it"
+    case EBADF: "the file is not open for writing"
+    default: String(cString: strerror(errno))
     }
   }
 }

@@ -1,4 +1,4 @@
-/// HOLDFAST_IOC_SEAL, _UNSEAL, _PIN, _UNPIN, _PREPARE, _RECALL_STATUS.
+/// HOLDFAST_IOC_SEAL, _UNSEAL, _PIN, _UNPIN, _PREPARE.
 
 import CHoldfast
 import Glibc
@@ -35,12 +35,14 @@ public struct SealRequest: Equatable, Sendable {
   public var kind = Kind.hard
   public var lifetime = Lifetime.handle
   public var preparation = Preparation.none
-  /// Bytes of the file, rounded outward to blocks; nil the whole file.
+  /// A pin: bytes of the file, rounded outward to blocks; nil the whole file.
   public var range: (offset: UInt64, length: UInt64)?
   /// Ends by itself after so many seconds; 0 never.
   public var ttlSeconds: UInt32 = 0
   /// Bound to this process's life; 0 to none.
   public var pid: Int32 = 0
+  /// Breakable, with `pid`: sent to that process when it is asked to let go, 1 to 64; 0 none.
+  public var signal: UInt32 = 0
   /// EEXIST instead of replacing a request of the same name.
   public var onlyIfNew = false
 
@@ -49,7 +51,8 @@ public struct SealRequest: Equatable, Sendable {
   public static func == (a: SealRequest, b: SealRequest) -> Bool {
     a.name == b.name && a.kind == b.kind && a.lifetime == b.lifetime && a.preparation == b.preparation
       && a.range?.offset == b.range?.offset && a.range?.length == b.range?.length
-      && a.ttlSeconds == b.ttlSeconds && a.pid == b.pid && a.onlyIfNew == b.onlyIfNew
+      && a.ttlSeconds == b.ttlSeconds && a.pid == b.pid && a.signal == b.signal
+      && a.onlyIfNew == b.onlyIfNew
   }
 
   /// True when `name` is one the ABI takes.
@@ -75,7 +78,8 @@ public struct SealState: Equatable, Sendable {
 }
 
 extension OpenFile {
-  /// Takes `request` on this file.
+  /// Takes `request` on this file: SEAL, or with a range PIN. Pins of one handle are told apart by name and blocks, so
+  /// that many stand beside each other; each counts, and each is released by itself.
   /// - Throws: EPERM, EINVAL (with the defect when the map is why), EAGAIN, EEXIST, EDQUOT, ESRCH, ETXTBSY and
   ///   ENOSPC (fill), EOPNOTSUPP; SEMANTICS' rows 20–23.
   @discardableResult
@@ -94,6 +98,7 @@ extension OpenFile {
     if request.onlyIfNew { argument.flags |= HOLDFAST_SEAL_CREATE }
     argument.ttl_seconds = request.ttlSeconds
     argument.pid = request.pid
+    argument.signal = request.signal
     argument.offset = request.range?.offset ?? 0
     argument.length = request.range?.length ?? 0
     let code = control(request.range == nil ? holdfast_ioc_seal : holdfast_ioc_pin, &argument)
@@ -104,7 +109,9 @@ extension OpenFile {
   }
 
   /// Releases the request `name`: this handle's, or with `lifetime` named or persistent the caller's own named one.
-  /// - Throws: ENODATA (no such request), EPERM (another's), ESTALE (revoked); rows 24, 25 and 28.
+  /// - Throws: ENODATA (no such request), EPERM (another's), ESTALE (fenced or revoked); rows 24, 25 and 28.
+  ///
+  /// With `range` a pin, named by the range it was taken with: UNPIN. It works while an operation waits for it.
   @discardableResult
   public func unseal(
     name: String = "", lifetime: SealRequest.Lifetime = .handle, range: (offset: UInt64, length: UInt64)? = nil
@@ -117,23 +124,17 @@ extension OpenFile {
     return SealState(generation: argument.generation, sealCount: argument.seal_count)
   }
 
-  /// Allocates, zeroes and unshares a range (`length` 0: to the end of the file), so that it can be sealed.
+  /// Allocates, zeroes and unshares a range (`length` 0: to the end of the file), so that it can be sealed. Waits for
+  /// the holders of breakable requests in its way.
+  /// - Throws: EBADF (not open for writing), ETXTBSY, ENOSPC, EROFS; EINTR when a signal ended the wait, EAGAIN for a
+  ///   handle that does not wait (O_NONBLOCK): the recall goes on.
   public func prepare(offset: UInt64 = 0, length: UInt64 = 0) throws(ClientError) {
     var argument = holdfast_prepare()
     argument.version = UInt32(HOLDFAST_ABI_VERSION)
     argument.offset = offset
     argument.length = length
-    let code = control(holdfast_ioc_prepare, &argument)
+    let code = control(holdfast_ioc_prepare, &argument, restarts: false)
     guard code == 0 else { throw ClientError(.prepare, path: path, errno: code) }
-  }
-
-  /// Milliseconds until this handle's breakable request is fenced, nil when nobody asked it to let go.
-  public func recallDeadline() throws(ClientError) -> UInt64? {
-    var argument = holdfast_recall_status()
-    argument.version = UInt32(HOLDFAST_ABI_VERSION)
-    let code = control(holdfast_ioc_recall_status, &argument)
-    guard code == 0 else { throw ClientError(.recallStatus, path: path, errno: code) }
-    return argument.recalled == 0 ? nil : argument.remaining_ms
   }
 
   private func argument(

@@ -1,5 +1,6 @@
 /// An open file or directory on a Holdfast mount. Closing it, by the end of its life, releases what is
-/// bound to the handle. Every call restarts after EINTR, which no ioctl here gives with half its work done.
+/// bound to the handle. Calls restart after EINTR, which no ioctl here gives with half its work done; those that wait
+/// for other holders (`prepare`, `waitForRecall`) end with it.
 
 import CPlatform
 import Glibc
@@ -43,9 +44,9 @@ public struct OpenFile: ~Copyable {
   }
 
   /// ioctl(2) with `argument`; 0, or the errno.
-  func control(_ request: UInt32, _ argument: UnsafeMutableRawPointer) -> Int32 {
+  func control(_ request: UInt32, _ argument: UnsafeMutableRawPointer, restarts: Bool = true) -> Int32 {
     while holdfast_ioctl(descriptor, UInt(request), argument) < 0 {
-      if errno != EINTR { return errno }
+      if errno != EINTR || !restarts { return errno }
     }
     return 0
   }

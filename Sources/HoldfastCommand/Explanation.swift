@@ -1,5 +1,6 @@
 /// `holdfast why`: what would be refused on a file now and because of whom, in plain words. Pure: everything
-/// it says follows from its fields, so that tests can say what it must say. The rules are SEMANTICS' truth table.
+/// it says follows from its fields, so that tests can say what it must say. The rules are SEMANTICS' truth table;
+/// Explanation+Operations.swift goes through it.
 
 import Glibc
 import HoldfastClient
@@ -10,6 +11,9 @@ public struct Explanation: Sendable {
   public var requests: [SealReport]
   /// The file's map; nil when it could not be read.
   public var map: FileMap?
+  /// Nil when the daemon did not say.
+  public var volume: VolumeState?
+  public var lastRefusal: RefusalReport?
   /// Processes that run the file: the kernel refuses to open a running program for writing, seal or none.
   public var runners: [RunningProgram]
   public var isReadOnlyMount: Bool
@@ -28,68 +32,79 @@ public struct Explanation: Sendable {
     isAppendOnly = false
   }
 
-  public var lines: [String] { seals + refusals + otherReasons }
+  public var lines: [String] {
+    Self.stopped(volume) + seals + operations + release + otherReasons + past
+  }
 
-  private var hard: [SealReport] { requests.filter { $0.kind == "hard" } }
-  private var breakable: [SealReport] { requests.filter { $0.kind != "hard" } }
+  /// Of a volume that stopped after an error; none while it is sound.
+  public static func stopped(_ volume: VolumeState?) -> [String] {
+    switch volume?.state {
+    case nil, "sound": []
+    case "shut-down":
+      [
+        "the volume was shut down after an error (\(volume!.failure.printable)): everything answers "
+          + "\"Input/output error\" until it is unmounted, checked and mounted again"
+      ]
+    default:
+      [
+        "the volume became read-only after an error (\(volume!.failure.printable)): every change is refused with "
+          + "\"Read-only file system\" until it is unmounted, checked and mounted again"
+      ]
+    }
+  }
+
+  /// Requests told one by one; a pinned file may have tens of thousands.
+  static let maximumListed = 20
 
   private var seals: [String] {
-    guard !requests.isEmpty else { return ["\(path): not sealed"] + sealability }
+    guard !requests.isEmpty else { return ["\(path.printable): not sealed"] + sealability }
     let count = requests.count == 1 ? "1 request" : "\(requests.count) requests"
-    return ["\(path): sealed (\(count))"] + requests.map { "  " + Self.text($0) }
+    var lines = ["\(path.printable): sealed (\(count))"]
+    for (index, request) in requests.prefix(Self.maximumListed).enumerated() {
+      lines.append("  \(index + 1). \(Self.text(request))")
+    }
+    if requests.count > Self.maximumListed {
+      lines.append("  and \(requests.count - Self.maximumListed) more: holdfast seals \(path.shellQuoted)")
+    }
+    return lines
   }
 
   private static func text(_ request: SealReport) -> String {
-    let name = request.name.isEmpty ? "the default request" : "request '\(request.name)'"
-    let bound = request.isHandleBound ? ", bound to an open handle" : ""
-    return "\(request.kind) seal on \(request.scope): \(name) of \(request.holder), \(request.age) old\(bound)"
-  }
-
-  private var refusals: [String] {
-    guard !requests.isEmpty else { return [] }
-    var lines: [String] = []
-    if hard.contains(where: { $0.range == nil }) {
-      lines += [
-        "refused now, with \"Text file busy\" (ETXTBSY):",
-        "  truncating to another size, opening with O_TRUNC, writing or appending past byte \(size),",
-        "  punching holes, zeroing ranges, preallocating, sharing blocks\(unfilled)",
-      ]
-    } else if !hard.isEmpty {
-      let ranges = hard.map(\.scope).joined(separator: " and ")
-      lines += [
-        "refused now, with \"Text file busy\" (ETXTBSY), where it touches \(ranges):",
-        "  truncating, punching holes, zeroing ranges, sharing blocks, filling holes",
-      ]
-    }
-    if !breakable.isEmpty {
-      lines += ["made to wait, while the holder of a breakable seal is asked to let go: the same operations"]
-    }
-    lines += [
-      "allowed: reading, overwriting what is written, fsync, mmap, rename, link, chmod, and unlink (blocks freed later)"
-    ]
-    return lines + release
-  }
-
-  /// Rule 3 of `as-is` seals: stores into blocks that are not there yet.
-  private var unfilled: String {
-    guard let defect = map?.firstDefect(size: size) else { return "" }
-    return ",\n  writing into \(defect.kind.inWords) (the first at byte \(defect.offset))"
+    let name = request.name.isEmpty ? "the default request" : "request '\(request.name.printable)'"
+    let bound =
+      switch request.lifetime {
+      case .handle: ", bound to an open handle"
+      case .process: ", bound to the process"
+      case .persistent: ", persistent"
+      case .other(let word) where !word.isEmpty && word != "named": ", bound to: \(word.printable)"
+      default: ""
+      }
+    let prospect = request.prospect.isEmpty ? "" : "; \(request.prospect)"
+    let thing = request.range == nil ? "seal" : "pin"
+    return "\(request.kind.printable) \(thing) on \(request.scope): \(name) of \(request.holder), "
+      + "\(request.age) old\(bound)\(prospect)"
   }
 
   private var release: [String] {
-    var lines: [String] = []
-    for request in requests {
-      if request.isHandleBound {
-        lines.append(
-          "to release it: \(request.holder) closes the file or ends, or: holdfast revoke \(Self.quoted(path))")
-      } else {
-        let name = request.name.isEmpty ? "" : " --name \(request.name)"
-        lines.append(
-          "to release it: uid \(request.uid) runs holdfast unseal \(Self.quoted(path))\(name), or: "
-            + "holdfast revoke \(Self.quoted(path))\(name)")
+    let lines = requests.map { request -> String in
+      let file = path.shellQuoted
+      let name = request.name.isEmpty ? "" : " --name \(request.name.shellQuoted)"
+      return switch request.lifetime {
+      case .handle: "to release it: \(request.holder) closes the file or ends, or: holdfast revoke \(file)"
+      case .lease:
+        "to release it: the process that stores into its blocks directly ends (its lock on the image is in /proc/locks); "
+          + "nobody else can"
+      case .process:
+        "to release it: process \(request.pid) ends, uid \(request.uid) runs holdfast unseal \(file)\(name), or: "
+          + "holdfast revoke \(file)\(name)"
+      case .name, .persistent, .other:
+        "to release it: uid \(request.uid) runs holdfast unseal \(file)\(name), or: holdfast revoke \(file)\(name)"
       }
     }
-    return lines.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
+    var seen: Set<String> = []
+    let distinct = lines.filter { seen.insert($0).inserted }
+    let more = distinct.count - Self.maximumListed
+    return distinct.prefix(Self.maximumListed) + (more > 0 ? ["and likewise \(more) others"] : [])
   }
 
   private var sealability: [String] {
@@ -106,7 +121,7 @@ public struct Explanation: Sendable {
     for runner in runners {
       lines.append(
         "opening it for writing is refused with \"Text file busy\" by the kernel, not by a seal: "
-          + "process \(runner.pid) (\(runner.command)) is running it")
+          + "process \(runner.pid) (\(runner.command.printable)) is running it")
     }
     if isReadOnlyMount {
       lines.append("every change is refused with \"Read-only file system\": the mount is read-only")
@@ -120,15 +135,29 @@ public struct Explanation: Sendable {
     return lines
   }
 
-  /// Fit for a shell.
-  public static func quoted(_ text: String) -> String {
-    let isPlain =
-      !text.isEmpty
-      && text.utf8.allSatisfy {
-        SealRequest.isValid(name: String(UnicodeScalar($0))) || "/.,+:@%".utf8.contains($0)
-      }
-    return isPlain
-      ? text : "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+  private var past: [String] {
+    guard let refusal = lastRefusal else { return [] }
+    let by = refusal.pid > 0 ? "process \(refusal.pid), uid \(refusal.uid)" : "no process of its own (writeback)"
+    let name = refusal.request.name.isEmpty ? "the default request" : "request '\(refusal.request.name.printable)'"
+    let holder = refusal.request.pid > 0 ? ", taken by process \(refusal.request.pid)" : ""
+    return [
+      "last refused: \(Self.inWords(change: refusal.change)) by \(by), "
+        + "\(SealReport.text(milliseconds: refusal.ageMilliseconds)) ago, because of \(name) of uid "
+        + "\(refusal.request.uid)\(holder)"
+    ]
+  }
+
+  private static func inWords(change: String) -> String {
+    switch change {
+    case "fill": "giving blocks to a hole or to unwritten or shared blocks"
+    case "grow": "growing"
+    case "truncate": "truncating"
+    case "punch": "punching a hole or zeroing a range"
+    case "shift": "collapsing or inserting a range"
+    case "share": "sharing blocks"
+    case "relocate": "moving blocks"
+    default: change.printable
+    }
   }
 }
 

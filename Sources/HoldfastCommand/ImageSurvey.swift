@@ -5,13 +5,17 @@
 import HoldfastBase
 import HoldfastDevice
 import HoldfastFormat
+import HoldfastSeal
+
+import struct HoldfastClient.MappedExtent
 
 public struct ImageSurvey {
   private let device: BlockDevice
   private let head: Superblock
-  private var extents: [InodeNumber: [BlockRange]] = [:]
+  private var extents: [InodeNumber: [MappedExtent]] = [:]
   private var names: [InodeNumber: (parent: InodeNumber, name: String)] = [:]
-  private var sealed: Set<InodeNumber> = []
+  /// Persistent requests; all others are the daemon's memory.
+  private var requests: [InodeNumber: [(kind: VolumeSurvey.Hold, bytes: Range<UInt64>?)]] = [:]
   private var regions: [(region: VolumeSurvey.Region, blocks: BlockRange)] = []
   private var extentCount = 0
   private var nodesLeft: UInt64
@@ -47,8 +51,10 @@ public struct ImageSurvey {
     readNode(head.root, level: head.rootLevel)
     var survey = VolumeSurvey(title: title, totalBlocks: head.totalBlocks)
     survey.regions = regions
-    survey.files = extents.map {
-      VolumeSurvey.File(name: path(of: $0.key), isSealed: sealed.contains($0.key), blocks: $0.value)
+    survey.files = extents.map { inode, extents in
+      VolumeSurvey.File(
+        name: path(of: inode), blocks: extents.map(\.imageBlocks),
+        held: requests[inode].map { HeldRanges($0).pieces(of: extents) } ?? [])
     }
     survey.files.sort { $0.name < $1.name }
     if !head.state.contains(.clean) {
@@ -108,7 +114,13 @@ public struct ImageSurvey {
         damaged += 1
         return
       }
-      extents[key.object, default: []].append(blocks)
+      let shift = UInt64(Block.shift)
+      guard key.low < Limits.fileBytes >> shift else {
+        damaged += 1
+        return
+      }
+      extents[key.object, default: []].append(
+        MappedExtent(logical: key.low << shift, physical: blocks.start << shift, length: blocks.count << shift))
       extentCount += 1
     case (.file, .dirent):
       guard let entry = DirentRecord.decode(value) else { return }
@@ -117,7 +129,9 @@ public struct ImageSurvey {
       guard let record = QuarantineRecord(decoding: value) else { return }
       let blocks = BlockRange(start: key.object, count: record.count)
       if isInside(blocks) { regions.append((.quarantine, blocks)) }
-    case (.persistentSeal, _): sealed.insert(key.object)
+    case (.persistentSeal, _):
+      guard let request = SealRequest(decodingPersistent: value) else { return }
+      requests[key.object, default: []].append(request.asHeld)
     default: break
     }
   }
@@ -148,5 +162,12 @@ public struct ImageSurvey {
       return nil
     }
     return block
+  }
+}
+
+extension SealRequest {
+  fileprivate var asHeld: (kind: VolumeSurvey.Hold, bytes: Range<UInt64>?) {
+    let kind: VolumeSurvey.Hold = kind == .hard ? .hard : .breakable
+    return (kind, scope.blocks.map { $0.start << UInt64(Block.shift)..<$0.end << UInt64(Block.shift) })
   }
 }

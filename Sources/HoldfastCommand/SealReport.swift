@@ -7,6 +7,30 @@ public struct SealReport: Decodable, Equatable, Sendable {
   public struct Range: Equatable, Sendable {
     public var offset: UInt64
     public var length: UInt64
+
+    public var end: UInt64 {
+      let (end, isBeyond) = offset.addingReportingOverflow(length)
+      return isBeyond ? .max : end
+    }
+  }
+
+  /// What ends a request. A newer daemon may know others.
+  public enum Lifetime: Equatable, Sendable {
+    case handle, process, name, persistent
+    /// A lock on the image, of somebody who stores into the file's blocks directly; `pid` may be unknown.
+    case lease
+    case other(String)
+
+    public init(_ text: String) {
+      switch text {
+      case "handle": self = .handle
+      case "process": self = .process
+      case "name": self = .name
+      case "persistent": self = .persistent
+      case "lease": self = .lease
+      default: self = .other(text)
+      }
+    }
   }
 
   public var inode: UInt64?
@@ -19,15 +43,27 @@ public struct SealReport: Decodable, Equatable, Sendable {
   public var command: String
   public var ageMilliseconds: UInt64
   public var generation: UInt64
-  public var isHandleBound: Bool
-  /// By `pid=`: ends with the process.
-  public var isBoundToProcess: Bool
+  public var lifetime: Lifetime
+  /// Until it ends by itself; nil without a ttl.
+  public var ttlMilliseconds: UInt64?
+  /// Until it is fenced; nil while nobody asks its holder to let go.
+  public var recallMilliseconds: UInt64?
+  /// The words of `holdfast.seal` that ask for it.
+  public var specification: String
+
+  public var isBreakable: Bool { kind != "hard" }
+  public var isHandleBound: Bool { lifetime == .handle }
+
+  /// Time its holder has to let go once asked; nil for a hard request.
+  public var graceSeconds: UInt64? {
+    specification.split(separator: ",").first { $0.hasPrefix("breakable=") }.flatMap { UInt64($0.dropFirst(10)) }
+  }
 
   private enum CodingKeys: String, CodingKey {
-    case lifetime
-    case inode, kind, range, name, pid, uid, command, generation
+    case inode, kind, range, name, pid, uid, command, generation, lifetime, specification
     case ageMilliseconds = "age_ms"
-    case isHandleBound = "handle_bound"
+    case ttlMilliseconds = "ttl_ms"
+    case recallMilliseconds = "recall_ms"
   }
 
   public init(from decoder: any Decoder) throws {
@@ -41,8 +77,10 @@ public struct SealReport: Decodable, Equatable, Sendable {
     command = try values.decodeIfPresent(String.self, forKey: .command) ?? ""
     ageMilliseconds = try values.decodeIfPresent(UInt64.self, forKey: .ageMilliseconds) ?? 0
     generation = try values.decodeIfPresent(UInt64.self, forKey: .generation) ?? 0
-    isHandleBound = try values.decodeIfPresent(Bool.self, forKey: .isHandleBound) ?? false
-    isBoundToProcess = try values.decodeIfPresent(String.self, forKey: .lifetime) == "process"
+    lifetime = Lifetime(try values.decodeIfPresent(String.self, forKey: .lifetime) ?? "")
+    ttlMilliseconds = try values.decodeIfPresent(UInt64.self, forKey: .ttlMilliseconds)
+    recallMilliseconds = try values.decodeIfPresent(UInt64.self, forKey: .recallMilliseconds)
+    specification = try values.decodeIfPresent(String.self, forKey: .specification) ?? ""
   }
 
   /// The array in `json`. - Throws: what a daemon of another version might send instead.
@@ -69,15 +107,27 @@ extension SealReport {
   /// `bytes 4096 to 8191`, or `the whole file`.
   public var scope: String {
     guard let range else { return "the whole file" }
-    return "bytes \(range.offset) to \(range.offset + max(range.length, 1) - 1)"
+    return "bytes \(range.offset) to \(max(range.end, 1) - 1)"
   }
 
   /// `process 12 (sleep), uid 0`; a request without a process names its owner only. Named requests outlive the
-  /// process that took them.
+  /// process that took them. Fit to print.
   public var holder: String {
-    guard pid > 0 else { return "uid \(uid)" }
-    let process = command.isEmpty ? "process \(pid)" : "process \(pid) (\(command))"
-    return isBoundToProcess || isHandleBound ? "\(process), uid \(uid)" : "uid \(uid), taken by \(process)"
+    guard pid > 0 else { return lifetime == .lease ? "a process not known, by a lease on the image" : "uid \(uid)" }
+    let process = command.isEmpty ? "process \(pid)" : "process \(pid) (\(command.printable))"
+    return switch lifetime {
+    case .lease: "\(process), by a lease on the image"
+    case .handle, .process: "\(process), uid \(uid)"
+    default: "uid \(uid), taken by \(process)"
+    }
+  }
+
+  /// What is going to happen to it: `recalled, 4 s left; ttl 50 s left`. Empty when nothing is.
+  public var prospect: String {
+    var parts: [String] = []
+    if let recallMilliseconds { parts.append("recalled, \(Self.text(milliseconds: recallMilliseconds)) left") }
+    if let ttlMilliseconds { parts.append("ttl \(Self.text(milliseconds: ttlMilliseconds)) left") }
+    return parts.joined(separator: "; ")
   }
 
   public var age: String { Self.text(milliseconds: ageMilliseconds) }

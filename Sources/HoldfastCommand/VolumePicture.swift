@@ -1,22 +1,39 @@
 /// An image drawn as SVG: its blocks in rows from left to right and top to bottom, coloured by what they hold,
-/// sealed extents hatched. Pure: the survey says what lies where.
+/// what requests hold hatched. Pure: the survey says what lies where.
 
 import HoldfastBase
 
 public struct VolumeSurvey: Equatable, Sendable {
   public enum Region: String, CaseIterable, Sendable { case superblock, journal, metadata, quarantine }
 
+  /// What kind of request keeps blocks where they are.
+  public enum Hold: CaseIterable, Sendable { case hard, breakable }
+
+  /// Blocks of the image that a seal or a pin holds.
+  public struct Held: Equatable, Sendable {
+    public var blocks: BlockRange
+    public var hold: Hold
+
+    public init(blocks: BlockRange, hold: Hold) {
+      self.blocks = blocks
+      self.hold = hold
+    }
+  }
+
   public struct File: Equatable, Sendable {
     public var name: String
-    public var isSealed: Bool
     /// Blocks of the image, in any order.
     public var blocks: [BlockRange]
+    /// Those of them that requests hold: all, or what is pinned. In the order they are drawn.
+    public var held: [Held]
 
-    public init(name: String, isSealed: Bool, blocks: [BlockRange]) {
+    public init(name: String, blocks: [BlockRange], held: [Held] = []) {
       self.name = name
-      self.isSealed = isSealed
       self.blocks = blocks
+      self.held = held
     }
+
+    public var isHeld: Bool { !held.isEmpty }
 
     public var blockCount: UInt64 { blocks.reduce(0) { $0 + $1.count } }
   }
@@ -73,7 +90,9 @@ public struct VolumePicture {
       <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 \(Layout.width) \(height)" width="\(Layout.width)" \
       height="\(height)" font-family="DejaVu Sans, Helvetica, Arial, sans-serif" font-size="13" fill="#222">
       <defs><pattern id="sealed" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">\
-      <rect width="2.2" height="6" fill="#000" fill-opacity="0.65"/></pattern></defs>
+      <rect width="2.2" height="6" fill="#000" fill-opacity="0.65"/></pattern>\
+      <pattern id="breakable" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(-45)">\
+      <rect width="1.4" height="3.4" fill="#000" fill-opacity="0.65"/></pattern></defs>
       <rect width="\(Layout.width)" height="\(height)" fill="#fff"/>
       <text x="\(Layout.left)" y="34" font-size="20" font-weight="bold">\(Self.escape(survey.title))</text>
       <text x="\(Layout.left)" y="58">\(summary)</text>
@@ -84,11 +103,11 @@ public struct VolumePicture {
 
   private var summary: String {
     let used = survey.files.reduce(0) { $0 + $1.blockCount }
-    let sealed = survey.files.filter(\.isSealed)
+    let held = survey.files.filter(\.isHeld)
     let size = ByteSize(bytes: survey.totalBlocks * UInt64(Block.size))
     let row = ByteSize(bytes: blocksPerRow * UInt64(Block.size))
     return "\(size), a row is \(row); \(survey.files.count) files hold \(ByteSize(bytes: used * UInt64(Block.size)))"
-      + "; \(sealed.count) sealed"
+      + "; \(held.count) sealed or pinned"
   }
 
   private mutating func drawRows() {
@@ -108,7 +127,7 @@ public struct VolumePicture {
   private struct Piece {
     var blocks: BlockRange
     var colour: String
-    var isSealed: Bool
+    var hold: VolumeSurvey.Hold?
     var title: String
     /// Pixels: a superblock is one block, and to be seen.
     var minimumWidth = 0.8
@@ -117,24 +136,29 @@ public struct VolumePicture {
   private mutating func drawPieces() {
     var pieces = survey.regions.map {
       Piece(
-        blocks: $0.blocks, colour: Self.colour(of: $0.region), isSealed: false, title: $0.region.rawValue,
-        minimumWidth: 3)
+        blocks: $0.blocks, colour: Self.colour(of: $0.region), hold: nil, title: $0.region.rawValue, minimumWidth: 3)
     }
     for file in survey.files {
       let colour = Self.colour(of: file)
-      let title = file.isSealed ? "\(file.name) (sealed)" : file.name
-      pieces += file.blocks.map { Piece(blocks: $0, colour: colour, isSealed: file.isSealed, title: title) }
+      pieces += file.blocks.map { Piece(blocks: $0, colour: colour, hold: nil, title: file.name) }
     }
     pieces.sort { $0.blocks.start < $1.blocks.start }
-    // One piece per pixel at most, so that millions of extents still make a file one can open; sealed
-    // pieces are always drawn.
+    for file in survey.files {
+      pieces += file.held.map {
+        Piece(
+          blocks: $0.blocks, colour: Self.colour(of: file), hold: $0.hold,
+          title: "\(file.name) (\(Self.title(of: $0.hold)))")
+      }
+    }
+    // One piece per pixel at most, so that millions of extents still make a file one can open; what is held
+    // is always drawn.
     var lastPixel = -1
     for piece in pieces {
       for (row, part) in split(piece.blocks) {
         let x = Double(Layout.left) + width(part.start - UInt64(row) * blocksPerRow)
         let extent = width(part.count)
         let pixel = row * Layout.width + Int(x)
-        if extent < 1 && pixel == lastPixel && !piece.isSealed { continue }
+        if extent < 1 && pixel == lastPixel && piece.hold == nil { continue }
         if extent < 1 { lastPixel = pixel }
         drawPart(piece, x: x, y: Layout.top + row * Layout.rowStep, width: max(extent, piece.minimumWidth))
       }
@@ -145,8 +169,8 @@ public struct VolumePicture {
     let box = "x=\"\(Self.text(x))\" y=\"\(y)\" width=\"\(Self.text(width))\" height=\"\(Layout.rowHeight)\""
     let title = "<title>\(Self.escape(piece.title))</title>"
     body += "<rect \(box) fill=\"\(piece.colour)\">\(title)</rect>\n"
-    if piece.isSealed {
-      body += "<rect \(box) fill=\"url(#sealed)\" stroke=\"#000\" stroke-width=\"1.2\">\(title)</rect>\n"
+    if let hold = piece.hold {
+      body += "<rect \(box) fill=\"\(Self.hatch(hold))\" stroke=\"#000\" stroke-width=\"1.2\">\(title)</rect>\n"
     }
   }
 
@@ -168,13 +192,16 @@ public struct VolumePicture {
 
   /// Draws what the colours mean; the height of the picture.
   private mutating func drawLegend(from top: Int) -> Int {
-    var entries = VolumeSurvey.Region.allCases.map { (Self.colour(of: $0), false, $0.rawValue) }
-    entries.append((Self.freeColour, false, "free"))
-    entries.append(("#ffffff", true, "sealed: the map cannot change"))
-    let bySize = survey.files.sorted { ($0.isSealed ? 1 : 0, $0.blockCount) > ($1.isSealed ? 1 : 0, $1.blockCount) }
+    var entries: [(colour: String, hold: VolumeSurvey.Hold?, text: String)] = VolumeSurvey.Region.allCases.map {
+      (Self.colour(of: $0), nil, $0.rawValue)
+    }
+    entries.append((Self.freeColour, nil, "free"))
+    entries.append(("#ffffff", .hard, "sealed: the map cannot change"))
+    entries.append(("#ffffff", .breakable, "breakable: until asked for"))
+    let bySize = survey.files.sorted { ($0.isHeld ? 1 : 0, $0.blockCount) > ($1.isHeld ? 1 : 0, $1.blockCount) }
     for file in bySize.prefix(Layout.legendFiles) {
       let size = ByteSize(bytes: file.blockCount * UInt64(Block.size))
-      entries.append((Self.colour(of: file), file.isSealed, "\(Self.shortened(file.name)) \(size)"))
+      entries.append((Self.colour(of: file), file.held.last?.hold, "\(Self.shortened(file.name)) \(size)"))
     }
     let columns = 3
     let columnWidth = (Layout.width - Layout.left) / columns
@@ -182,20 +209,34 @@ public struct VolumePicture {
       let x = Layout.left + index % columns * columnWidth
       let y = top + index / columns * Layout.legendRow
       let box = "x=\"\(x)\" y=\"\(y)\" width=\"26\" height=\"14\" stroke=\"#444\" stroke-width=\"0.8\""
-      body += "<rect \(box) fill=\"\(entry.0)\"/>"
-      if entry.1 { body += "<rect \(box) fill=\"url(#sealed)\"/>" }
-      body += "<text x=\"\(x + 34)\" y=\"\(y + 12)\">\(Self.escape(entry.2))</text>\n"
+      body += "<rect \(box) fill=\"\(entry.colour)\"/>"
+      if let hold = entry.hold { body += "<rect \(box) fill=\"\(Self.hatch(hold))\"/>" }
+      body += "<text x=\"\(x + 34)\" y=\"\(y + 12)\">\(Self.escape(entry.text))</text>\n"
     }
     var y = top + (entries.count + columns - 1) / columns * Layout.legendRow + 12
     var notes = survey.notes
     if bySize.count > Layout.legendFiles {
-      notes.append("Listed: the sealed and the largest \(Layout.legendFiles) of \(bySize.count) files.")
+      notes.append("Listed: the held and the largest \(Layout.legendFiles) of \(bySize.count) files.")
     }
     for note in notes {
       body += "<text x=\"\(Layout.left)\" y=\"\(y + 8)\" fill=\"#555\">\(Self.escape(note))</text>\n"
       y += 18
     }
     return y + 12
+  }
+
+  private static func hatch(_ hold: VolumeSurvey.Hold) -> String {
+    switch hold {
+    case .hard: "url(#sealed)"
+    case .breakable: "url(#breakable)"
+    }
+  }
+
+  private static func title(of hold: VolumeSurvey.Hold) -> String {
+    switch hold {
+    case .hard: "sealed"
+    case .breakable: "breakable"
+    }
   }
 
   private static let freeColour = "#eef0f2"

@@ -12,6 +12,7 @@ enum VirtualAttribute: Equatable {
   case isMapImmutable
   case sealCount
   case holders
+  case lastRefusal
   case generation
   case extents
   /// On the root directory.
@@ -31,6 +32,7 @@ enum VirtualAttribute: Equatable {
     case "iomap_immutable": self = .isMapImmutable
     case "seal_count": self = .sealCount
     case "holders": self = .holders
+    case "last_refusal": self = .lastRefusal
     case "generation": self = .generation
     case "extents": self = .extents
     case "seals": self = .allSeals
@@ -61,6 +63,11 @@ extension MountSession {
     case .isMapImmutable: text = Array((store.seals.isImmutable(inode) ? "1" : "0").utf8)
     case .sealCount: text = Array(String(store.seals.count(inode)).utf8)
     case .holders: text = store.seals.holdersJSON(of: inode)
+    case .lastRefusal:
+      guard let refusal = store.seals.lastRefusal(of: inode) else { throw .noData }
+      var json = JSONWriter()
+      refusal.write(to: &json)
+      text = json.finish()
     case .generation: text = Array(String(try store.mapGeneration(of: inode)).utf8)
     case .extents: text = try extentLines(of: inode)
     case .allSeals: text = store.seals.allHoldersJSON()

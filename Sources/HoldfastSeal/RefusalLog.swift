@@ -10,6 +10,24 @@ public struct RefusalRecord: Equatable, Sendable {
   public var actor: Actor
   /// CLOCK_MONOTONIC, nanoseconds.
   public var refusedAt: Int64
+
+  /// `holdfast.last_refusal`: an object.
+  public func write(to json: inout JSONWriter, now: Int64 = Clocks.monotonicNanoseconds()) {
+    json.beginObject()
+    json.member("change", change.kind.rawValue)
+    // A thread's, while it lives; a process's first thread has its number anyway.
+    let pid = actor.credentials.pid
+    json.member("pid", ProcessInfo.process(ofThread: pid) ?? pid)
+    json.member("uid", actor.credentials.uid)
+    json.member("age_ms", max(0, now - refusedAt) / 1_000_000)
+    json.key("request")
+    json.beginObject()
+    json.member("name", refusal.requestName)
+    json.member("uid", refusal.uid)
+    json.member("pid", refusal.pid)
+    json.endObject()
+    json.endObject()
+  }
 }
 
 /// Totals since mount.

@@ -13,21 +13,29 @@ extension ByteRange: ExpressibleByArgument {
   public init?(argument: String) { self.init(argument) }
 }
 
+extension SignalName: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
+}
+
 /// What describes a request: of `seal` and of `hold`.
 struct SealArguments: ParsableArguments {
   @Option(help: "Name of the request: 1 to 64 of A-Z a-z 0-9 _ - (default: the unnamed one).")
   var name: String?
 
-  @Flag(help: "Conflicting operations ask the holder to let go and wait, instead of being refused.")
+  @Flag(help: "Conflicting operations ask the holder to let go and wait for that, instead of being refused.")
   var breakable = false
 
-  @Option(help: ArgumentHelp("Seconds a breakable request may take to let go.", valueName: "seconds"))
+  @Option(
+    help: ArgumentHelp("Seconds a breakable request has to let go (default: the mount's).", valueName: "seconds"))
   var grace: UInt32?
 
   @Option(help: ArgumentHelp("End by itself after so many seconds.", valueName: "seconds"))
   var ttl: UInt32?
 
-  @Option(help: ArgumentHelp("Seal only these bytes: OFFSET+LENGTH, rounded outward to blocks.", valueName: "off+len"))
+  @Option(
+    help: ArgumentHelp(
+      "Pin only these bytes: OFFSET+LENGTH, with K M G T if you like, rounded outward to blocks.",
+      valueName: "off+len"))
   var range: ByteRange?
 
   @Flag(help: "Allocate and zero what has no blocks of its own yet, sync, then seal.")
@@ -42,6 +50,7 @@ struct SealArguments: ParsableArguments {
     }
     if fill && asIs { throw ValidationError("--fill and --as-is exclude each other") }
     if grace != nil && !breakable { throw ValidationError("--grace goes with --breakable") }
+    if grace == 0 { throw ValidationError("--grace takes 1 second or more") }
     if ttl == 0 { throw ValidationError("--ttl takes 1 second or more") }
   }
 

@@ -10,12 +10,21 @@ struct Hold: ParsableCommand {
     usage: "holdfast hold [<options>] <files> ... -- <command> [<arguments> ...]",
     discussion: """
       The seals are bound to open handles, which COMMAND inherits: they go when hold and COMMAND have both ended, \
-      however they end. Signals sent to hold are passed on; its exit status is COMMAND's, 128 + N when signal N \
-      killed it, 127 when there is no such command, and 1 when a file could not be sealed (COMMAND is not run then).
+      however they end. Signals sent to hold are passed on.
+
+      When somebody needs a file that is held with --breakable, hold says so and sends COMMAND the signal of \
+      --on-recall, once for each file. If COMMAND ends within the grace, the seal is released and whoever waits goes \
+      on; else it is taken away, which hold says too. COMMAND is then left alone: what it still does to the old \
+      blocks reaches blocks that belong to nobody.
+
+      Exit status: COMMAND's, 128 + N when signal N killed it; 124 when a seal was taken away (fenced or revoked) \
+      while COMMAND ran; 127 when there is no such command, 126 when it cannot be run; 1 when a file could not be \
+      sealed (COMMAND is not run then).
 
       Examples:
         holdfast hold /mnt/data -- rdma-server /mnt/data
         holdfast hold --fill --ttl 60 /mnt/a /mnt/b -- sleep 30
+        holdfast hold --breakable --grace 10 --on-recall USR1 /mnt/data -- cache-warmer /mnt/data
       """)
 
   @Argument(help: "Files on a Holdfast mount.", completion: .file())
@@ -23,10 +32,15 @@ struct Hold: ParsableCommand {
 
   @OptionGroup var request: SealArguments
 
+  @Option(
+    help: ArgumentHelp(
+      "Sent to COMMAND when a file is asked for, or was taken away: a name or number, or none.", valueName: "signal"))
+  var onRecall = RecallSignal(signal: SignalName("TERM"))
+
   /// What stands behind `--`; the parser takes no arguments behind a list, so it never sees it.
   var command: [String] = []
 
-  private enum CodingKeys: CodingKey { case files, request }
+  private enum CodingKeys: CodingKey { case files, request, onRecall }
 
   /// Parts the command line at the first `--` when it is one of `hold`.
   static func split(_ arguments: [String]) -> (arguments: [String], command: [String]) {
@@ -38,55 +52,23 @@ struct Hold: ParsableCommand {
 
   func run() throws {
     if command.isEmpty { throw ValidationError("no command given: holdfast hold FILE -- COMMAND") }
-    let holders = try files.map { path in try Holder(path, request.request(lifetime: .handle)) }
-    let status = try withExtendedLifetime(holders) { try ForwardingWait.run(command) }
-    throw ExitCode(status)
+    let files = try files.map { path in try HeldFile(path, request.request(lifetime: .handle)) }
+    var supervisor = try HeldCommand(files, onRecall: onRecall.signal)
+    throw ExitCode(try supervisor.run(command))
   }
 }
 
-/// A sealed open file; noncopyable files cannot be in an array themselves.
-private final class Holder {
-  private let file: OpenFile
+/// `--on-recall`: a signal, or `none`.
+struct RecallSignal: ExpressibleByArgument {
+  var signal: SignalName?
 
-  init(_ path: String, _ request: SealRequest) throws(ClientError) {
-    file = try OpenFile(path, inheritable: true)
-    try file.seal(request)
-  }
-}
+  init(signal: SignalName?) { self.signal = signal }
 
-/// Runs a command in our own process group and terminal, passing on the signals others send us.
-private enum ForwardingWait {
-  private static let forwarded = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT, SIGTSTP, SIGWINCH]
-
-  static func run(_ command: [String]) throws(CommandError) -> Int32 {
-    var waited = sigset_t()
-    sigemptyset(&waited)
-    for signal in forwarded + [SIGCHLD] { sigaddset(&waited, signal) }
-    var original = sigset_t()
-    pthread_sigmask(SIG_BLOCK, &waited, &original)
-    defer { pthread_sigmask(SIG_SETMASK, &original, nil) }
-    let child = try Subprocess.start(command, signalMask: original)
-    while true {
-      var information = siginfo_t()
-      let signal = sigwaitinfo(&waited, &information)
-      if signal == SIGCHLD {
-        if let status = collect(child) { return status }
-      } else if signal > 0 && information.si_code <= 0 {
-        // From a process. What the terminal sends, COMMAND in the same group has got itself.
-        kill(child, signal)
-      }
-    }
+  init?(argument: String) {
+    if argument == "none" { return }
+    guard let signal = SignalName(argument) else { return nil }
+    self.signal = signal
   }
 
-  /// The exit status when the child has ended. When it has stopped, so do we, until continued.
-  private static func collect(_ child: pid_t) -> Int32? {
-    var status: Int32 = 0
-    while true {
-      let pid = waitpid(child, &status, WNOHANG | WUNTRACED)
-      if pid < 0 && errno == EINTR { continue }
-      guard pid == child else { return pid < 0 ? EXIT_FAILURE : nil }
-      guard status & 0xff == 0x7f else { return Subprocess.exitStatus(status) }
-      raise(SIGSTOP)
-    }
-  }
+  var defaultValueDescription: String { signal?.description ?? "none" }
 }

@@ -101,8 +101,8 @@ struct Holdfast: ParsableCommand {
   }
 }
 
-/// A line on stderr with the command's name before it.
+/// A line on stderr with the command's name before it; control characters in it, of a file's name perhaps, are escaped.
 func complain(_ text: String) {
-  let line = "holdfast: " + text.split(separator: "\n").joined(separator: " ") + "\n"
+  let line = "holdfast: " + text.split(separator: "\n").joined(separator: " ").printable + "\n"
   line.withCString { _ = write(STDERR_FILENO, $0, strlen($0)) }
 }

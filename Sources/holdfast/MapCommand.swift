@@ -54,7 +54,7 @@ struct MapCommand: ParsableCommand {
 
   private func printTable(_ map: FileMap, size: UInt64) {
     let count = map.extents.count == 1 ? "1 extent" : "\(map.extents.count) extents"
-    print("\(path): \(size) bytes, \(count), generation \(map.generation)")
+    print("\(path.printable): \(size) bytes, \(count), generation \(map.generation)")
     guard !map.extents.isEmpty else { return }
     Table.print(
       header: ["LOGICAL", "PHYSICAL", "LENGTH", "FLAGS"],

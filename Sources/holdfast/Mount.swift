@@ -15,16 +15,20 @@ struct Mount: ParsableCommand {
       installed, everybody may on a directory of theirs.
 
       Options (-o, comma-separated, may be repeated):
-        ro                       read-only
-        allow_other              other users may use the mount (default for root)
-        noatime | relatime | strictatime
-        nosuid nodev noexec nodiratime sync dirsync
+        ro, rw                   read-only, writable (default rw)
+        allow_other, noallow_other        whether other users may use the mount (default: root's, yes)
+        noatime, relatime, strictatime    access times (default relatime)
+        nosuid nodev noexec nodiratime sync dirsync lazytime
         direct                   open the image with O_DIRECT
-        cache=SIZE               memory for metadata (default 128M)
-        commit=SECONDS           longest time between background commits (default 5)
+        cache=SIZE               memory for metadata, 1M or more (default 128M)
+        commit=SECONDS           longest time between background commits, 1 to 3600 (default 5)
         seal_policy=owner|writer|admin    who may seal a file (default owner)
-        grace=SECONDS            time a breakable seal's holder has to let go (default 30)
-        errors=remount-ro|shutdown        what to do when metadata is found damaged
+        grace=SECONDS            time a breakable seal's holder has to let go, 0 to 86400 (default 30)
+        max_seals=N              requests a user other than root may have (default 20000)
+        max_seals_all=N          requests all those users may have together (default 1000000)
+        max_pinned=SIZE          bytes the requests of such a user may hold (default 1T)
+        max_pinned_all=SIZE      bytes those of all such users may hold (default 1048576T)
+        errors=remount-ro|shutdown        what to do when metadata is found damaged (default remount-ro)
 
       In the background it logs to syslog, or to the file of --log; with -f to stderr. If the previous daemon \
       of the image is still finishing, it is waited for, up to 30 seconds.

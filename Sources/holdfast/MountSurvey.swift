@@ -26,18 +26,20 @@ enum MountSurvey {
     } catch {
       survey.notes.append("Journal and metadata are not shown: \(mount.source): \(Info.text(error))")
     }
-    let sealed = try sealedInodes(path)
-    try walk(mountPoint, sealed, &survey)
+    try walk(mountPoint, try requests(path), &survey)
     return survey
   }
 
-  private static func sealedInodes(_ path: String) throws(CommandError) -> Set<UInt64> {
+  /// Of the whole mount, by inode.
+  private static func requests(_ path: String) throws(CommandError) -> [UInt64: HeldRanges] {
     let json = try asCommand { () throws(ClientError) in try OpenFile(path).seals() }
-    return Set(try SealReport.decode(json).compactMap(\.inode))
+    return Dictionary(grouping: try SealReport.decode(json)) { $0.inode ?? 0 }.mapValues { HeldRanges($0) }
   }
 
   /// Every regular file below `root` once, other mounts left out.
-  private static func walk(_ root: String, _ sealed: Set<UInt64>, _ survey: inout VolumeSurvey) throws(CommandError) {
+  private static func walk(
+    _ root: String, _ requests: [UInt64: HeldRanges], _ survey: inout VolumeSurvey
+  ) throws(CommandError) {
     var status = stat()
     guard lstat(root, &status) == 0 else { throw CommandError(root, errno: errno) }
     let device = status.st_dev
@@ -60,11 +62,10 @@ enum MountSurvey {
           continue
         }
         extentCount += map.extents.count
-        let blocks = map.extents.map {
-          BlockRange(start: $0.physical >> UInt64(Block.shift), count: $0.length >> UInt64(Block.shift))
-        }
-        let isSealed = sealed.contains(UInt64(status.st_ino))
-        survey.files.append(.init(name: String(path.dropFirst(root.count)), isSealed: isSealed, blocks: blocks))
+        survey.files.append(
+          .init(
+            name: String(path.dropFirst(root.count)), blocks: map.extents.map(\.imageBlocks),
+            held: requests[UInt64(status.st_ino)]?.pieces(of: map.extents) ?? []))
       }
     }
     if unread > 0 { survey.notes.append("\(unread) files could not be opened.") }

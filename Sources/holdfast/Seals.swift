@@ -7,6 +7,8 @@ struct Seals: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "List the requests that hold a file, or every one on a mount.",
     discussion: """
+      Of a breakable request that somebody waits for: the time its holder has left.
+
       Examples:
         holdfast seals /mnt/data
         holdfast seals /mnt --json
@@ -29,15 +31,15 @@ struct Seals: ParsableCommand {
     }
     let requests = try SealReport.decode(text)
     guard !requests.isEmpty else {
-      print(Self.isDirectory(path) ? "no seals on this mount" : "\(path): not sealed")
+      print(Self.isDirectory(path) ? "no seals on this mount" : "\(path.printable): not sealed")
       return
     }
     Table.print(
-      header: ["INODE", "KIND", "RANGE", "NAME", "HOLDER", "AGE"],
+      header: ["INODE", "KIND", "RANGE", "NAME", "HOLDER", "AGE", "ENDS"],
       rows: requests.map {
         [
-          $0.inode.map(String.init) ?? "-", $0.kind, $0.scope, $0.name.isEmpty ? "-" : $0.name,
-          $0.holder, $0.age,
+          $0.inode.map(String.init) ?? "-", $0.kind.printable, $0.scope, $0.name.isEmpty ? "-" : $0.name.printable,
+          $0.holder, $0.age, $0.prospect,
         ]
       })
   }

@@ -98,7 +98,11 @@ struct CommandLineTests {
     ("", 0), ("help", 0), ("--version", 0), ("mkfs --help", 0), ("nonsense", 64), ("mkfs", 64), ("mkfs a b", 64),
     ("mount a", 64), ("fsck", 16), ("fsck -q x", 16), ("fsck -n -y x", 16), ("hold x", 64), ("hold -- true", 64),
     ("seal", 64), ("seal --name 'a b' x", 64), ("seal --fill --as-is x", 64), ("seal --ttl 0 x", 64),
-    ("seal --ttl 99999999999 x", 64), ("seal --grace 3 x", 64), ("seal --range 5 x", 64), ("seal --pid -1 x", 64),
+    ("seal --ttl 99999999999 x", 64), ("seal --grace 3 x", 64), ("seal --breakable --grace 0 x", 64),
+    ("seal --signal USR1 --pid 1 x", 64),
+    ("seal --signal USR1 --breakable x", 64), ("seal --breakable --pid 1 --signal NOPE x", 64),
+    ("seal --breakable --pid 1 --signal 65 x", 64), ("hold --on-recall NOPE x -- true", 64),
+    ("hold --pid 1 x -- true", 64), ("seal --range 5 x", 64), ("seal --pid -1 x", 64),
     ("revoke", 64), ("revoke --all --inode 3 x", 64), ("map --json --svg o x", 64),
   ])
   func usage(_ line: String, _ status: Int32) throws {
