@@ -54,10 +54,9 @@ extension ModelFilesystem {
     var expectation = expectation
     if verdict.isRefused {
       expectation.refusal.insert(ETXTBSY)
-    } else if !verdict.recalled.isEmpty {
-      expectation.refusal.insert(EAGAIN)
-      expectation.recalled = verdict.recalled
     } else {
+      if !verdict.recalled.isEmpty { expectation.refusal.insert(EAGAIN) }
+      expectation.recalled = verdict.recalled
       expectation.endsOwn = verdict.endsOwn
     }
     return expectation

@@ -97,8 +97,10 @@ extension MountedTarget {
   private func setAttribute(_ file: Int32, _ name: Int, _ words: [String], createOnly: Bool) -> Outcome {
     // The short spelling of a plain request is tried, too.
     let value = Array((words == ["hard"] ? "1" : words.joined(separator: ",")).utf8)
-    return answer(
+    let outcome = answer(
       withPath(Self.attribute(name)) { fsetxattr(file, $0, value, value.count, createOnly ? Int32(XATTR_CREATE) : 0) })
+    // setxattr(2) in Linux makes EOPNOTSUPP of EAGAIN (docs/SEMANTICS.md, Traps).
+    return outcome.errno == EOPNOTSUPP ? .failed(EAGAIN) : outcome
   }
 
   /// One second: refusals while it stands, and gone soon after. ETIME when the one or the other fails.

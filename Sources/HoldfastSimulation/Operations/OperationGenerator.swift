@@ -163,7 +163,8 @@ struct OperationGenerator {
   }
 
   private mutating func makeContent(_ kind: Kind, _ model: ModelFilesystem) -> Operation {
-    let slot = openHandle(model)
+    // Where requests stand is where refusals and recalls are.
+    let slot = (profile.seals && random.oneIn(5) ? sealedHandle(model) : nil) ?? openHandle(model)
     let handle = model.handle(slot)
     let size = handle.flatMap { model.node($0.node) }.map { Int($0.size) } ?? 0
     let isDirect = handle?.access.contains(.direct) ?? false

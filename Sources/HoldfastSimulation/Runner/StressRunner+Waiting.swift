@@ -14,15 +14,19 @@ extension StressRunner {
     try tryToTake(on: id)
     if counts.crashes != crashes { return }
     if patience == .interrupted { return try interrupt(operation, expectation) }
-    for (index, seal) in expectation.recalled.enumerated() where model.awaited != nil {
+    var left = expectation.recalled
+    while !left.isEmpty, model.awaited != nil {
       if target.isCertainlyFree {
-        throw StressFailure(.seal, "it goes on with \(expectation.recalled.count - index) requests in its way")
+        throw StressFailure(.seal, "it goes on with \(left.count) requests in its way")
       }
-      guard patience == .released, let release = release(of: seal, on: id) else {
-        try perform(.fence)
-        break
-      }
-      try perform(release)
+      let seal = left.removeFirst()
+      let release = patience == .released ? release(of: seal, on: id) : nil
+      if release == nil { left = [] }
+      // A process lets go of all it holds.
+      if case .process = seal.holder { left.removeAll { $0.holder == seal.holder } }
+      // Where it goes on by itself, what is its own ends with the last thing in its way.
+      if left.isEmpty, !target.keepsItsTurn { endOwn(operation, expectation) }
+      try perform(release ?? .fence)
     }
     if counts.crashes != crashes { return }
     guard target.isFree else { throw StressFailure(.seal, "nothing is in its way any more, and it was not woken") }
