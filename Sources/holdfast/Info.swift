@@ -137,7 +137,7 @@ enum JSONText {
     case .number(let number):
       isSize && number >= 0 ? "\(number) (\(ByteSize(bytes: UInt64(number))))" : "\(number)"
     case .large(let number): "\(number)"
-    case .text(let text): text.isEmpty ? "-" : text
+    case .text(let text): text.isEmpty ? "-" : text.printable
     case .list(let list): list.map { line($0, isSize: false) }.joined(separator: ", ")
     case .object(let members):
       members.sorted { $0.key < $1.key }.map { "\($0.key)=\(line($0.value, isSize: false))" }.joined(separator: " ")

@@ -59,9 +59,9 @@ struct Mkfs: ParsableCommand {
     }
     target.keep()
     let superblock = head.superblock
-    print("\(image): a volume of \(ByteSize(bytes: superblock.totalBlocks * UInt64(Block.size)))")
+    print("\(image.printable): a volume of \(ByteSize(bytes: superblock.totalBlocks * UInt64(Block.size)))")
     print("uuid     \(superblock.id)")
-    print("label    \(superblock.label.isEmpty ? "(none)" : superblock.label)")
+    print("label    \(superblock.label.isEmpty ? "(none)" : superblock.label.printable)")
     print("journal  \(ByteSize(bytes: superblock.journalBlocks * UInt64(Block.size)))")
   }
 

@@ -36,6 +36,17 @@ struct CommandLineTests {
     }
   }
 
+  /// A label is its maker's choice; a terminal must not obey it. In JSON it is escaped as JSON does.
+  @Test func labelsDoNotReachTheTerminal() throws {
+    try inTemporaryFolder { folder in
+      let image = folder + "/a.img"
+      let made = try run("mkfs \(image) --size 32M --label \"$(printf 'a\\033[31mb')\"")
+      #expect(made.status == 0 && made.output.contains(#"a\x1b[31mb"#), "\(made.output)")
+      let shown = try run("info \(image)")
+      #expect(shown.output.contains(#"a\x1b[31mb"#) && !shown.output.utf8.contains(0x1b), "\(shown.output)")
+    }
+  }
+
   @Test func mkfsRefusesAndLeavesAlone() throws {
     try inTemporaryFolder { folder in
       let image = folder + "/b.img"

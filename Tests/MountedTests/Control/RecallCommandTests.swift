@@ -106,12 +106,12 @@ struct RecallCommandTests {
 
   @Test func holdTellsItsCommandAsItWasTold() throws {
     let path = try file()
-    let script = "trap 'exit 9' USR1; while :; do sleep 0.05; done"
+    let mark = Path(path.text + "-mark")
+    let script = "trap 'exit 9' USR1; : > \(mark); while :; do sleep 0.05; done"
     let held = try hold(
       "--breakable", "--grace", "\(Self.grace)", "--on-recall", "USR1", path.text, "--", "sh", "-c", script)
-    // Its trap must be set before the signal comes.
-    #expect(try eventually(within: 20) { try path.sealCount() == 1 })
-    usleep(300_000)
+    // Its trap is set before the signal comes.
+    #expect(eventually(within: 20) { mark.exists })
     let breaker = try truncating(path)
     let result = held.finish(seconds: 30)
     #expect(result.status == 9, "\(result.errors)")
@@ -133,6 +133,24 @@ struct RecallCommandTests {
     let result = held.finish(seconds: 30)
     #expect(result.status == 124, "\(result.errors)")
     #expect(result.errors.contains("asked to let go") && result.errors.contains("taken away"), "\(result.errors)")
+  }
+
+  /// COMMAND has the handle too: it polls it or not, and releases by an ioctl of its own. Then hold goes on.
+  @Test func holdWhoseCommandLetsGoItself() throws {
+    let path = try file()
+    let mark = Path(path.text + "-mark")
+    // Which number the descriptor has is not promised: what is none of ours answers with an error.
+    let releases = "for fd in 3 4 5 6 7 8 9; do echo \"unseal $fd 0 ''\"; done"
+    let script = "(while [ ! -e \(mark) ]; do sleep 0.05; done; \(releases)) | \(TestEnvironment.agent)"
+    let held = try hold(
+      "--breakable", "--grace", "\(Self.grace)", "--on-recall", "none", path.text, "--", "sh", "-c", script)
+    #expect(try eventually(within: 20) { try path.sealCount() == 1 })
+    let breaker = try waitingTruncate(path)
+    try mark.create()
+    #expect(breaker.wait(seconds: 30) == 0)
+    let result = held.finish(seconds: 30)
+    #expect(result.status == 0 && result.errors.contains("asked to let go"), "\(result.errors)")
+    #expect(!result.errors.contains("taken away"), "\(result.errors)")
   }
 
   /// A hard seal, too, may be taken away: COMMAND is told.
