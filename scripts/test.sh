@@ -1,5 +1,6 @@
 #!/bin/sh
-# test.sh: installs what is missing, checks formatting and layers, builds with warnings as errors, runs every test.
+# test.sh: installs what is missing, checks formatting and layers, builds with warnings as errors, runs every test and
+# checks the specification of recalls.
 # As root the mounted tests must run: skipping them fails. The last line is the summary.
 set -eu
 . "$(dirname -- "$0")/lib.sh"
@@ -50,6 +51,10 @@ if [ "$(id -u)" = 0 ] && grep -A1 'classname="[^"]*Mounted' "$report" 2>/dev/nul
   status=1
 fi
 if [ "$status" != 0 ] && [ "$failed" = 0 ]; then failed=1; fi
+
+say "checking the specification"
+run=$((run + 1))
+./scripts/check-spec.sh || { status=1; failed=$((failed + 1)); }
 [ "$skipped" = 0 ] || echo "$skipped skipped"
 echo "$((run - failed > 0 ? run - failed : 0)) passed, $failed failed"
 exit "$status"

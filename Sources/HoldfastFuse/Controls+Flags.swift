@@ -4,6 +4,7 @@
 /// The kernel opens the file for these calls by itself and keeps its attributes; they changed (ctime), so it is told.
 
 import CFuse3
+import CHoldfast
 import HoldfastBase
 import HoldfastFormat
 import HoldfastStore
@@ -27,9 +28,21 @@ extension MountSession {
     var answer = fsxattr()
     answer.fsx_xflags = ExtendedFlags(record.flags).rawValue
     if record.isRegular {
-      answer.fsx_nextents = UInt32(clamping: try store.extents(of: call.inode, from: 0, limit: 65_536).count)
+      answer.fsx_nextents = try extentCount(of: call.inode)
     }
     return ControlAnswer(answer)
+  }
+
+  /// A page at a time, as others want the tree meanwhile.
+  private func extentCount(of inode: InodeNumber) throws(FSError) -> UInt32 {
+    var count = 0
+    var offset: UInt64 = 0
+    while true {
+      let extents = try store.extents(of: inode, from: offset, limit: Int(HOLDFAST_MAP_EXTENTS))
+      guard let last = extents.last else { return UInt32(clamping: count) }
+      count += extents.count
+      offset = last.logical + last.length
+    }
   }
 
   func setExtendedFlags(_ call: ControlCall) throws(FSError) -> ControlAnswer {

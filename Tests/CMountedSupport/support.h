@@ -20,6 +20,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -28,6 +29,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -93,6 +95,18 @@ static inline void *hmt_map(int fd, size_t length, int writable) {
   return start == MAP_FAILED ? NULL : start;
 }
 
+/* An epoll set that waits for EPOLLPRI of one file; what came within so many milliseconds, 0 nothing. */
+static inline int hmt_epoll_priority(int fd) {
+  int set = epoll_create1(EPOLL_CLOEXEC);
+  struct epoll_event event = {.events = EPOLLPRI};
+  return set < 0 || epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) != 0 ? -1 : set;
+}
+static inline int hmt_epoll_events(int set, int milliseconds) {
+  struct epoll_event event = {0};
+  int count = epoll_wait(set, &event, 1, milliseconds);
+  return count == 1 ? (int)event.events : count;
+}
+
 /* Locks: POSIX (of the process) or of the open file description. -1 with errno. */
 static inline int hmt_record_lock(int fd, int ofd, short type, int64_t start, int64_t length) {
   struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length, .l_pid = 0};
@@ -147,6 +161,12 @@ static inline int hmt_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
 /* fork(2), which Swift hides: for the test agent, whose one thread only waits in the child. */
 static inline pid_t hmt_fork(void) { return fork(); }
 static inline int hmt_memory_file(void) { return memfd_create("captured", MFD_CLOEXEC); }
+/* A child has ended and nobody has waited for it. */
+static inline int hmt_is_zombie(pid_t child) {
+  siginfo_t information = {0};
+  return waitid(P_PID, (id_t)child, &information, WEXITED | WNOHANG | WNOWAIT) == 0 && information.si_pid == child;
+}
+static inline pid_t hmt_thread_id(void) { return (pid_t)syscall(SYS_gettid); }
 static inline int hmt_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 
 /* Becomes another user for good; keeps CAP_LINUX_IMMUTABLE alone if asked to. */

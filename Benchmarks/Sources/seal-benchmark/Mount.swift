@@ -1,6 +1,7 @@
 /// The same on a mount: system calls as programs make them.
 
 import BenchmarkSupport
+import CPlatform
 import Foundation
 import HoldfastClient
 
@@ -65,7 +66,7 @@ private struct Bench {
 
   func status(_ samples: inout Samples) throws {
     let file = try OpenFile("\(folder)/sealed")
-    try samples.add { _ = try file.recallDeadline() }
+    try samples.add { _ = try file.recallStatus() }
   }
 
   func overwrite(_ samples: inout Samples, _ index: Int) {

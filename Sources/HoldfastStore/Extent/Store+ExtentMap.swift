@@ -52,6 +52,34 @@ extension Store {
   enum Piece {
     case mapped(MappedExtent)
     case hole(BlockRange)
+
+    var isWritten: Bool { if case .mapped(let extent) = self { extent.isWritten } else { false } }
+
+    var end: FileBlock {
+      switch self {
+      case .mapped(let extent): extent.end
+      case .hole(let hole): hole.end
+      }
+    }
+  }
+
+  /// Pieces looked at under one hold of the tree lock.
+  private static let walkStep = 1024
+
+  /// Calls `body` with what lies in `blocks`, in order, until it returns false. The first and the last extent may reach
+  /// beyond. A long map is not walked under one hold of the tree lock: the caller's lock of the inode keeps it still.
+  func walk(
+    _ inode: InodeNumber, _ blocks: BlockRange, _ body: (Piece) throws(FSError) -> Bool
+  ) throws(FSError) {
+    var block = blocks.start
+    while block < blocks.end {
+      try reading { () throws(FSError) in
+        for _ in 0..<Store.walkStep where block < blocks.end {
+          let piece = try piece(of: inode, at: block, limit: blocks.end)
+          block = try body(piece) ? piece.end : blocks.end
+        }
+      }
+    }
   }
 
   func piece(of inode: InodeNumber, at block: FileBlock, limit: FileBlock) throws(FSError) -> Piece {

@@ -37,7 +37,7 @@ extension Store {
     let end = offset + length
     let blocks = BlockRange.covering(byteOffset: offset, byteCount: length)
     let grows = !keepSize && end > record.size
-    let allocates = try reading { () throws(FSError) in try hasHole(number, blocks) }
+    let allocates = try hasHole(number, blocks)
     // Row 11: only what would allocate or grow meets the gate.
     guard grows || allocates else {
       return try finishAllocate(number, size: nil, keep: false)
@@ -50,12 +50,12 @@ extension Store {
   }
 
   private func hasHole(_ number: InodeNumber, _ blocks: BlockRange) throws(FSError) -> Bool {
-    var block = blocks.start
-    while block < blocks.end {
-      guard case .mapped(let extent) = try piece(of: number, at: block, limit: blocks.end) else { return true }
-      block = extent.end
+    var isFound = false
+    try walk(number, blocks) { piece in
+      if case .hole = piece { isFound = true }
+      return !isFound
     }
-    return false
+    return isFound
   }
 
   /// Size and times after the map is as it should be.

@@ -20,7 +20,8 @@ extension Store {
     with more: [MapChange] = [], _ actor: Actor
   ) throws(FSError) -> MapChangePermit {
     let sizeBlocks = Block.count(covering: record.size)
-    let runs = try reading { () throws(FSError) in try self.runs(of: number, in: blocks, changed) }
+    // Without requests on the inode nobody asks which they are: the first stands for all.
+    let runs = try runs(of: number, in: blocks, changed, limit: seals.hasRequests(number) ? .max : 1)
     var parts = more
     if end > record.size { parts.append(.grow(mapping: BlockRange(start: sizeBlocks, count: 0))) }
     for run in runs {
@@ -35,42 +36,28 @@ extension Store {
       parts.popLast() ?? .fill(BlockRange(start: blocks.start, count: 0)), with: parts, inode: number, by: actor)
   }
 
-  /// True when any block of `range` is a hole, unwritten or shared. Under the tree lock.
+  /// True when any block of `range` is a hole, unwritten or shared. Under the inode's lock.
   func hasUnwritten(_ number: InodeNumber, _ range: BlockRange) throws(FSError) -> Bool {
-    try firstRun(of: number, in: range, .contents) != nil
+    try !runs(of: number, in: range, .contents, limit: 1).isEmpty
   }
 
-  /// The runs of blocks of `range` that would change. Without requests on the inode nobody asks which: the first stands for
-  /// all. Under the inode's exclusive and the tree lock.
-  func runs(of number: InodeNumber, in range: BlockRange, _ changed: Changed) throws(FSError) -> [BlockRange] {
-    let wantsAll = seals.hasRequests(number)
+  /// The first `limit` runs of blocks of `range` that would change. Under the inode's lock.
+  func runs(
+    of number: InodeNumber, in range: BlockRange, _ changed: Changed, limit: Int = .max
+  ) throws(FSError) -> [BlockRange] {
     var runs: [BlockRange] = []
-    var rest = range
-    while let run = try firstRun(of: number, in: rest, changed) {
+    var block = range.start
+    try walk(number, range) { piece in
+      let run = BlockRange(from: block, to: min(piece.end, range.end))
+      block = run.end
+      if case .mapped = piece, changed == .mapping || piece.isWritten { return true }
       if let last = runs.last, last.end == run.start {
         runs[runs.count - 1] = BlockRange(from: last.start, to: run.end)
       } else {
         runs.append(run)
       }
-      if !wantsAll { break }
-      rest = BlockRange(from: run.end, to: range.end)
+      return runs.count < limit
     }
     return runs
-  }
-
-  private func firstRun(
-    of number: InodeNumber, in range: BlockRange, _ changed: Changed
-  ) throws(FSError) -> BlockRange? {
-    var block = range.start
-    while block < range.end {
-      switch try piece(of: number, at: block, limit: range.end) {
-      case .hole(let hole): return hole
-      case .mapped(let extent):
-        let end = min(extent.end, range.end)
-        if changed == .contents, !extent.isWritten { return BlockRange(from: block, to: end) }
-        block = end
-      }
-    }
-    return nil
   }
 }

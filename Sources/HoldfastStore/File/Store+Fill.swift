@@ -68,23 +68,11 @@ extension Store {
     return min(block, blocks.end)
   }
 
-  /// Extents looked at under one hold of the tree lock; the inode's lock keeps the map still meanwhile.
-  private static let countStep = 1024
-
   private func holeCount(_ number: InodeNumber, _ blocks: BlockRange) throws(FSError) -> UInt64 {
     var holes: UInt64 = 0
-    var block = blocks.start
-    while block < blocks.end {
-      try reading { () throws(FSError) in
-        for _ in 0..<Store.countStep where block < blocks.end {
-          switch try piece(of: number, at: block, limit: blocks.end) {
-          case .mapped(let extent): block = extent.end
-          case .hole(let hole):
-            holes += hole.count
-            block = hole.end
-          }
-        }
-      }
+    try walk(number, blocks) { piece in
+      if case .hole(let hole) = piece { holes += hole.count }
+      return true
     }
     return holes
   }

@@ -106,7 +106,7 @@ extension Store {
   /// blocks kept for deleting.
   /// - Throws: `.noSpace`, before anything has changed.
   func checkMetadataRoom(toSplit number: InodeNumber, _ blocks: BlockRange) throws(FSError) {
-    guard try reading({ () throws(FSError) in try hasUnwritten(number, blocks) }) else { return }
+    guard try hasUnwritten(number, blocks) else { return }
     try transaction(keys: Store.removalStep * Store.keysPerExtentEdit, .growing) { () throws(FSError) in }
   }
 
@@ -142,13 +142,14 @@ extension Store {
     _ number: InodeNumber, _ blocks: BlockRange, end: UInt64, _ drop: Drop,
     _ permit: borrowing MapChangePermit
   ) throws(FSError) {
+    let changesMap = try hasUnwritten(number, blocks)
     var block = blocks.start
     while block < blocks.end {
       let limit = Store.removalStep
       block = try transaction(keys: limit * Store.keysPerExtentEdit + 3, .shrinking) { () throws(FSError) in
         let rest = BlockRange(from: block, to: blocks.end)
         var record = try inode(number)
-        if try hasUnwritten(number, rest) { touchMap(&record) }
+        if changesMap { touchMap(&record) }
         let reached = try convert(of: number, rest, toWritten: true, limit: limit, permit)
         if reached == blocks.end, end > record.size {
           record.size = end

@@ -63,7 +63,7 @@ extension Store {
       guard record.isRegular else { throw .invalid(.argument) }
       guard request.preparation == .fill else { return try verify(inode, record, request.scope) }
       let blocks = request.scope.blocks(ofFile: record.size)
-      for run in try reading({ () throws(FSError) in try runs(of: inode, in: blocks, .contents) }) {
+      for run in try runs(of: inode, in: blocks, .contents) {
         let actor = Actor(credentials: request.taker, handle: nil)
         if let refusal = seals.conflict(.fill(run), inode: inode, by: actor) { throw .sealed(refusal) }
       }
@@ -158,7 +158,7 @@ extension Store {
       let record = try reading { () throws(FSError) in try writableFile(inode) }
       // It may have been cut meanwhile.
       let blocks = asked.intersection(BlockRange(from: 0, to: Block.count(covering: record.size)))
-      guard try reading({ () throws(FSError) in try hasUnwritten(inode, blocks) }) else { return }
+      guard try hasUnwritten(inode, blocks) else { return }
       try reading { () throws(FSError) in try checkWritable() }
       let permit = try authorizeWrite(inode, record, blocks, end: 0, changing: .contents, actor)
       try checkMetadataRoom(toSplit: inode, blocks)
@@ -199,27 +199,23 @@ extension Store {
   private func verify(_ inode: InodeNumber, _ record: InodeRecord, _ scope: SealScope) throws(FSError) {
     let blocks = scope.blocks(ofFile: record.size).intersection(
       BlockRange(from: 0, to: scope.endsWithFile ? Block.count(covering: record.size) : MapChange.endOfMap))
-    try reading { () throws(FSError) in
-      var block = blocks.start
-      while block < blocks.end {
-        var defect: FSError.MapDefect?
-        var next: FileBlock
-        switch try piece(of: inode, at: block, limit: blocks.end) {
-        case .hole(let hole):
-          defect = .hole
-          next = hole.end
-        case .mapped(let extent):
-          if extent.record.flags.contains(.unwritten) { defect = .unwritten }
-          if extent.record.flags.contains(.shared) { defect = .shared }
-          next = min(extent.end, blocks.end)
-        }
-        if let defect {
-          throw .invalid(
-            .unsealableRange(
-              defect, byteOffset: block << UInt64(Block.shift), byteCount: (next - block) << UInt64(Block.shift)))
-        }
-        block = next
+    var block = blocks.start
+    try walk(inode, blocks) { (piece) throws(FSError) in
+      let next = min(piece.end, blocks.end)
+      var defect: FSError.MapDefect?
+      switch piece {
+      case .hole: defect = .hole
+      case .mapped(let extent):
+        if extent.record.flags.contains(.unwritten) { defect = .unwritten }
+        if extent.record.flags.contains(.shared) { defect = .shared }
       }
+      if let defect {
+        throw .invalid(
+          .unsealableRange(
+            defect, byteOffset: block << UInt64(Block.shift), byteCount: (next - block) << UInt64(Block.shift)))
+      }
+      block = next
+      return true
     }
   }
 

@@ -45,6 +45,12 @@ final class Agent {
     _ = child.wait(seconds: 10)
   }
 
+  /// It has ended and nobody has waited for it yet.
+  var isZombie: Bool { hmt_is_zombie(pid) != 0 }
+
+  /// Sends it a signal.
+  func signal(_ number: Int32) { child.signal(number) }
+
   /// Ends it in order.
   func exit() {
     close(input)
@@ -54,8 +60,18 @@ final class Agent {
   /// One system call; its result and what it returned as text.
   @discardableResult
   func request(_ words: [String]) throws(Errno) -> (result: Int, text: String) {
+    try begin(words)
+    return try answer()
+  }
+
+  /// One system call that may take its time: `answer` waits for it.
+  func begin(_ words: [String]) throws(Errno) {
     let line = Array((words.map { $0.isEmpty ? "''" : $0 }.joined(separator: " ") + "\n").utf8)
     guard write(input, line, line.count) == line.count else { throw Errno(ESRCH) }
+  }
+
+  /// Of the call begun last.
+  func answer() throws(Errno) -> (result: Int, text: String) {
     let answer = try nextLine().split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
     guard answer.count >= 2, let result = Int(answer[0]), let code = Int32(answer[1]) else { throw Errno(EBADMSG) }
     if code != 0 { throw Errno(code) }

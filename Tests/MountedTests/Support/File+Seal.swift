@@ -37,6 +37,60 @@ extension File {
     return argument
   }
 
+  /// PIN of so many bytes from `offset` on; the structure as it came back.
+  @discardableResult
+  func pin(_ offset: Int, _ count: Int, _ flags: UInt32 = 0, name: String = "") throws(Errno) -> holdfast_seal {
+    try pin(holdfast_ioc_pin, offset, count, flags, name)
+  }
+
+  @discardableResult
+  func unpin(_ offset: Int, _ count: Int, _ flags: UInt32 = 0, name: String = "") throws(Errno) -> holdfast_seal {
+    try pin(holdfast_ioc_unpin, offset, count, flags, name)
+  }
+
+  private func pin(
+    _ request: UInt32, _ offset: Int, _ count: Int, _ flags: UInt32, _ name: String
+  ) throws(Errno) -> holdfast_seal {
+    var argument = holdfast_seal(flags: flags, name: name)
+    argument.offset = UInt64(offset)
+    argument.length = UInt64(count)
+    try control(UInt(request), &argument)
+    return argument
+  }
+
+  /// SEAL, breakable, of the whole file.
+  @discardableResult
+  func sealBreakable(graceSeconds: Int, _ flags: UInt32 = 0, name: String = "") throws(Errno) -> holdfast_seal {
+    var argument = holdfast_seal(flags: flags | HOLDFAST_SEAL_BREAKABLE, name: name)
+    argument.grace_seconds = UInt32(graceSeconds)
+    try control(UInt(holdfast_ioc_seal), &argument)
+    return argument
+  }
+
+  /// PREPARE; so many bytes from `offset` on, all of the file by default.
+  func prepare(_ offset: Int = 0, _ count: Int = 0) throws(Errno) {
+    var argument = holdfast_prepare()
+    argument.version = UInt32(HOLDFAST_ABI_VERSION)
+    argument.offset = UInt64(offset)
+    argument.length = UInt64(count)
+    try control(UInt(holdfast_ioc_prepare), &argument)
+  }
+
+  /// RECALL_STATUS: until the fence, nil when nobody asks.
+  func recallMilliseconds() throws(Errno) -> UInt64? {
+    var argument = holdfast_recall_status()
+    argument.version = UInt32(HOLDFAST_ABI_VERSION)
+    try control(UInt(holdfast_ioc_recall_status), &argument)
+    return argument.recalled == 0 ? nil : argument.remaining_ms
+  }
+
+  /// poll(2); the events there are within so many milliseconds.
+  func poll(_ events: Int16, milliseconds: Int32 = 5000) throws(Errno) -> Int16 {
+    var entry = pollfd(fd: descriptor, events: events, revents: 0)
+    try check(Glibc.poll(&entry, 1, milliseconds))
+    return entry.revents
+  }
+
   /// REVOKE of every request of this file; how many ended.
   @discardableResult
   func revokeAll() throws(Errno) -> UInt64 {

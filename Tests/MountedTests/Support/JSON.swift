@@ -19,6 +19,8 @@ struct Holder: Decodable, Equatable {
   var ageMs: Int64
   var generation: UInt64
   var lifetime: String
+  /// Until it is fenced; nil while nobody asks for it back.
+  var recallMs: Int64?
 }
 
 func decoded<Value: Decodable>(_ text: [UInt8], as type: Value.Type = Value.self) throws -> Value {

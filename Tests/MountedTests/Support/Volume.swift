@@ -88,6 +88,13 @@ final class Volume: @unchecked Sendable {
     daemon = 0
   }
 
+  /// The daemon has ended by itself: what is left of the mount goes.
+  func ended() {
+    _ = hmt_umount(mountPoint, 1)
+    connection = nil
+    daemon = 0
+  }
+
   /// `holdfast fsck` of the unmounted image.
   func fsck() throws -> CommandResult { try holdfast("fsck", image, "-n") }
 
@@ -177,6 +184,16 @@ final class Volume: @unchecked Sendable {
     guard result.status == 0 else { throw Trouble("info: \(result.errorLine)") }
     return try decoded(Array(result.output.utf8))
   }
+
+  /// `holdfast.stats`, of which tests read this.
+  struct Statistics: Decodable {
+    var waitingOperations: Int
+  }
+
+  func statistics() throws -> Statistics { try decoded(try root.attribute("holdfast.stats")) }
+
+  /// Threads of the daemon.
+  func daemonThreads() throws -> Int { try Path("/proc/\(daemon)/task").names().count - 2 }
 
   /// Everything so far is on disk.
   func sync() throws {

@@ -211,6 +211,7 @@ struct LifetimeRows {
     defer { administrator.close() }
     #expect(try administrator.revokeAll() == 1)
     #expect(try administrator.revokeAll() == 0)
+    if let holder = subject.holder { #expect(try holder.poll(Int16(POLLPRI)) & Int16(POLLERR) != 0) }
     let after = try subject.state()
     #expect(after.sealCount == 0 && after.extents == before.extents && after.contents == before.contents)
     #expect(after.generation != before.generation)
@@ -229,6 +230,7 @@ struct LifetimeRows {
       try subject.seal()
       try subject.release()
     }
+    // Nobody is in the way any more, and nobody waits.
     try path.truncate(0)
   }
 

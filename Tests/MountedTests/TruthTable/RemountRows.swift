@@ -14,37 +14,57 @@ struct RemountRows {
     try volume.mount()
     let path = volume.root / "file"
     try path.create(pattern(50_000), mode: 0o600)
-    let holder = try path.open()
-    switch sealing {
-    case .unsealed: break
-    case .handle: try holder.seal(name: "row")
-    case .named: try path.seal(name: "row")
-    case .process: try path.seal("pid=\(getpid())", name: "row")
-    case .persistent: try path.seal("persistent", name: "row")
-    case .ttl: try path.seal("ttl=3600", name: "row")
-    }
+    let subject = try Subject(of: path, sealing)
     let extents = try path.extents()
     let generation = try path.generation()
-    holder.close()
+    subject.holder?.close()
     try volume.remount()
-    #expect(try path.sealCount() == (sealing == .persistent ? 1 : 0))
+    let isPersistent = sealing.lifetime == .persistent
+    #expect(try path.sealCount() == (isPersistent ? 1 : 0))
     #expect(try path.extents() == extents)
     #expect(try path.generation() > generation)
     #expect(try path.generation() >> 32 > generation >> 32, "the high half counts mounts")
-    if sealing == .persistent {
-      #expect(try path.holders().first?.name == "row")
+    if isPersistent {
+      let holder = try #require(try path.holders().first)
+      #expect(holder.name == "row" && holder.kind == (sealing.column == .breakable ? "breakable" : "hard"))
+      #expect((holder.range != nil) == sealing.isPin)
       #expect(try path.attributeText("holdfast.seal.row").contains("persistent"))
-      #expect(throws: Errno(ETXTBSY)) { try path.truncate(0) }
+      try expectRefusal(path, sealing)
       // It survives a crash as well, and its release does too.
       try volume.crash()
       try volume.mount()
-      #expect(throws: Errno(ETXTBSY)) { try path.truncate(0) }
+      try expectRefusal(path, sealing)
       try path.unseal(name: "row")
       try volume.crash()
       try volume.mount()
       #expect(try path.sealCount() == 0)
     }
     try path.truncate(0)
+    volume.finish()
+  }
+
+  private func expectRefusal(_ path: Path, _ sealing: Sealing) throws {
+    let breaker = try path.open(O_RDWR | O_NONBLOCK)
+    defer { breaker.close() }
+    #expect(throws: sealing.refusal!) { try breaker.truncate(0) }
+  }
+
+  @Test("Row 29: a persistent breakable request that was fenced does not come back")
+  func persistentFenced() throws {
+    let volume = try Volume(mebibytes: 48)
+    defer { volume.remove() }
+    try volume.mount()
+    let path = volume.root / "file"
+    try path.create(pattern(50_000))
+    try path.seal("persistent,breakable=1")
+    try path.truncate(10)
+    #expect(try path.sealCount() == 0)
+    let isForgotten = try eventually {
+      try volume.crash()
+      try volume.mount()
+      return try path.sealCount() == 0
+    }
+    #expect(isForgotten)
     volume.finish()
   }
 

@@ -1,5 +1,5 @@
-/// Rows 20 and 22–26 of the truth table: taking, counting and releasing requests. Row 21 (a recall in flight) needs
-/// breakable requests, which are refused until recall exists; that they are is tested here.
+/// Rows 20 and 24–26 of the truth table: taking, counting and releasing requests. Row 21 (a recall in flight) is in
+/// every cell of the column "breakable" (`expectCell`), and in RecallTests.
 
 import CHoldfast
 import CMountedSupport
@@ -15,13 +15,18 @@ struct RequestRows {
       let subject = try Subject(in: folder, sealing)
       let path = subject.path
       let extents = try path.extents()
+      let breaker = try path.open(O_RDWR | O_NONBLOCK)
+      defer { breaker.close() }
       try path.seal(name: "other")
       #expect(try path.sealCount() == 2)
       #expect(try path.holders().count == 2)
+      // A hard request in the way refuses at once and recalls nobody.
+      #expect(throws: Errno(ETXTBSY)) { try breaker.truncate(0) }
+      #expect(try !subject.isRecalled())
       if isOtherFirst { try path.unseal(name: "other") } else { try subject.release() }
       #expect(try path.sealCount() == 1)
-      #expect(try path.isMapImmutable())
-      #expect(throws: Errno(ETXTBSY)) { try path.truncate(0) }
+      #expect(try path.isMapImmutable() == (sealing.isWhole || !isOtherFirst))
+      #expect(throws: isOtherFirst ? sealing.refusal! : Errno(ETXTBSY)) { try breaker.truncate(0) }
       if isOtherFirst { try subject.release() } else { try path.unseal(name: "other") }
       #expect(try path.sealCount() == 0)
       #expect(try path.extents() == extents)
@@ -72,6 +77,79 @@ struct RequestRows {
     try path.truncate(0)
   }
 
+  @Test("Pins: overlap counts, each range for itself; rounded outward to blocks")
+  func pins() throws {
+    let path = try sharedVolume().freshFolder() / "file"
+    try path.create(pattern(64 << 10))
+    let holder = try path.open(O_RDWR)
+    defer { holder.close() }
+    func punch(_ block: Int) throws {
+      let file = try path.open(O_WRONLY)
+      defer { file.close() }
+      try file.allocate(hmt_punch_hole | hmt_keep_size, at: block * 4096, 4096)
+    }
+    #expect(try holder.pin(5000, 1).seal_count == 1)
+    #expect(try holder.pin(4096, 8192).seal_count == 2)
+    #expect(try holder.pin(4096, 4096).seal_count == 2, "the same block and name again")
+    #expect(throws: Errno(EEXIST)) { try holder.pin(8191, 1, HOLDFAST_SEAL_CREATE) }
+    #expect(try path.holders().compactMap(\.range).map(\.length).sorted() == [4096, 8192])
+    #expect(throws: Errno(ENODATA)) { try holder.unpin(8192, 4096) }
+    #expect(throws: Errno(ETXTBSY)) { try punch(1) }
+    #expect(throws: Errno(ETXTBSY)) { try punch(2) }
+    try punch(3)
+    #expect(try holder.unpin(4096, 8192).seal_count == 1)
+    #expect(throws: Errno(ETXTBSY)) { try punch(1) }
+    try punch(2)
+    #expect(try holder.unpin(4096, 10).seal_count == 0)
+    try punch(1)
+    // A pin over what is no plain written block says so.
+    var argument = holdfast_seal(flags: 0)
+    argument.length = 20_000
+    #expect(throws: Errno(EINVAL)) { try holder.control(UInt(holdfast_ioc_pin), &argument) }
+    #expect(argument.defect == HOLDFAST_DEFECT_HOLE && argument.defect_offset == 4096)
+    #expect(argument.defect_length == 3 * 4096 - 4096 + 4096)
+    try holder.pin(0, 20_000, HOLDFAST_SEAL_FILL)
+    #expect(try !path.extents().contains("unwritten"))
+    #expect(try holder.unpin(0, 20_000).seal_count == 0)
+  }
+
+  @Test("Pins: what is malformed takes nothing")
+  func malformedPins() throws {
+    let path = try sharedVolume().freshFolder() / "file"
+    try path.create(pattern(64 << 10))
+    let holder = try path.open(O_RDWR)
+    defer { holder.close() }
+    for (offset, length) in [(0, 0), (4096, 0), (0, Int.min), (Int.max, 1), (Int.min, 4096), (-1, 2)] {
+      var argument = holdfast_seal(flags: 0)
+      argument.offset = UInt64(bitPattern: Int64(offset))
+      argument.length = UInt64(bitPattern: Int64(length))
+      for request in [holdfast_ioc_pin, holdfast_ioc_unpin] {
+        #expect(throws: Errno(EINVAL), "\(offset) \(length)") { try holder.control(UInt(request), &argument) }
+      }
+    }
+    for words in ["range=0+0", "range=+1", "range=1+", "range=4096", "range=0+1+1", "range=-1+5", "range=0x0+1"] {
+      #expect(throws: Errno(EINVAL), "\(words)") { try path.seal(words) }
+    }
+    #expect(throws: Errno(ERANGE)) { try path.seal("range=9223372036854775807+1") }
+    #expect(try path.sealCount() == 0)
+  }
+
+  @Test("Pins: a named one is released by name, UNPIN wants its range")
+  func namedPins() throws {
+    let path = try sharedVolume().freshFolder() / "file"
+    try path.create(pattern(64 << 10))
+    let file = try path.open()
+    defer { file.close() }
+    try path.seal("range=4K+1", name: "n")
+    #expect(try path.attributeText("holdfast.seal.n") == "hard,range=4096+1")
+    #expect(throws: Errno(ENODATA)) { try file.unpin(0, 4096, HOLDFAST_SEAL_NAMED, name: "n") }
+    #expect(try file.unpin(4096, 4096, HOLDFAST_SEAL_NAMED, name: "n").seal_count == 0)
+    #expect(try file.pin(0, 4096, HOLDFAST_SEAL_NAMED, name: "n").seal_count == 1)
+    #expect(try file.pin(8192, 4096, HOLDFAST_SEAL_NAMED, name: "n").seal_count == 1, "one scope a name")
+    try path.unseal(name: "n")
+    #expect(try path.sealCount() == 0)
+  }
+
   /// Layouts come later; asking for one is a clear error and takes nothing.
   @Test("Layouts: EOPNOTSUPP, nothing taken")
   func layouts() throws {
@@ -109,7 +187,7 @@ struct RequestRows {
     try path.unseal(name: "rest")
     #expect(try path.sealCount() == 0)
     // Twice is once too often.
-    if sealing != .handle { #expect(throws: Errno(ENODATA)) { try path.unseal(name: "row") } }
+    if sealing.lifetime != .handle { #expect(throws: Errno(ENODATA)) { try path.unseal(name: "row") } }
   }
 
   @Test("Row 25: release by somebody else", arguments: Sealing.allCases)
@@ -121,7 +199,7 @@ struct RequestRows {
     try path.changeMode(0o666)
     let stranger = try Agent(uid: Agent.user)
     let expected = Errno(sealing.isSealed ? EPERM : ENODATA)
-    let name = sealing == .handle ? "" : "row"
+    let name = sealing.lifetime == .handle ? "" : "row"
     let attribute = name.isEmpty ? "holdfast.seal" : "holdfast.seal.\(name)"
     #expect(throws: expected) { try stranger.call("removexattr", path, attribute) }
     let handle = try stranger.open(path)
@@ -146,19 +224,67 @@ struct RequestRows {
     try owner.call("removexattr", path, "holdfast.seal.theirs")
   }
 
-  @Test("Row 26: the holder's own conflicting operation", arguments: Sealing.sealed)
+  /// Columns "hard seal" and "pin R". A named request is nobody's own.
+  @Test("Row 26: the holder's own conflicting operation", arguments: Sealing.sealed.filter { $0.column != .breakable })
   func row26(_ sealing: Sealing) throws {
     let folder = try sharedVolume().freshFolder()
     let subject = try Subject(in: folder, sealing)
     defer { try? subject.release() }
     let before = try subject.state()
-    // The sealing handle itself where there is one; this process is the pid= holder.
     let file = try subject.holder ?? subject.path.open(O_RDWR)
     #expect(throws: Errno(ETXTBSY)) { try file.truncate(0) }
-    #expect(throws: Errno(ETXTBSY)) { try file.write([1], at: before.size) }
-    #expect(throws: Errno(ETXTBSY)) { try file.allocate(at: 0, 1 << 20) }
-    #expect(throws: Errno(ETXTBSY)) { try file.allocate(hmt_punch_hole | hmt_keep_size, at: 0, 4096) }
+    #expect(throws: Errno(ETXTBSY)) { try file.allocate(hmt_punch_hole | hmt_keep_size, at: 4096, 4096) }
+    if sealing.isWhole {
+      #expect(throws: Errno(ETXTBSY)) { try file.write([1], at: before.size) }
+      #expect(throws: Errno(ETXTBSY)) { try file.allocate(at: 0, 1 << 20) }
+    }
     #expect(try subject.state() == before)
     if subject.holder == nil { file.close() }
+  }
+
+  /// Column "breakable": by the same handle, or for `pid=` by the same process, any of its threads; a named request is
+  /// recalled like anybody's.
+  @Test("Row 26: the holder's own operation ends its own lease", arguments: ["handle", "process", "thread", "named"])
+  func row26Breakable(_ way: String) throws {
+    let path = try sharedVolume().freshFolder() / "file"
+    try path.create(pattern(20_000))
+    let file = try path.open(O_RDWR | O_NONBLOCK)
+    defer { file.close() }
+    switch way {
+    case "handle": try file.sealBreakable(graceSeconds: 60)
+    case "named": try path.seal("breakable=60")
+    default: try path.seal("breakable=60,pid=\(getpid())")
+    }
+    nonisolated(unsafe) let held = file
+    switch way {
+    case "named": #expect(throws: Errno(EAGAIN)) { try file.truncate(0) }
+    case "thread": try Background { try held.truncate(0) }.finish()
+    default: try file.truncate(0)
+    }
+    #expect(try path.sealCount() == (way == "named" ? 1 : 0))
+    #expect(try path.size() == (way == "named" ? 20_000 : 0))
+    if way == "handle" { #expect(throws: Errno(ENODATA)) { try file.unseal() } }
+  }
+
+  /// Its own goes only when the operation goes on: another's in the way is waited for first.
+  @Test("Row 26: own and another's request in the way")
+  func row26Both() throws {
+    let path = try sharedVolume().freshFolder() / "file"
+    try path.create(pattern(20_000))
+    let file = try path.open(O_RDWR | O_NONBLOCK)
+    let other = try path.open()
+    defer {
+      file.close()
+      other.close()
+    }
+    try file.sealBreakable(graceSeconds: 60)
+    try other.sealBreakable(graceSeconds: 60)
+    #expect(throws: Errno(EAGAIN)) { try file.truncate(0) }
+    #expect(try other.recallMilliseconds() != nil)
+    #expect(try file.recallMilliseconds() == nil)
+    #expect(try path.sealCount() == 2)
+    try other.unseal()
+    try file.truncate(0)
+    #expect(try path.sealCount() == 0)
   }
 }

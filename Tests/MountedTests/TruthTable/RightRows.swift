@@ -24,7 +24,8 @@ struct RightRows {
     try path.changeMode(0o666)
     let count = try path.sealCount()
     let stranger = try Agent(uid: Agent.user)
-    for value in ["1", "hard", "ttl=5", "persistent", "pid=\(stranger.pid)", "fill", "as-is"] {
+    for value in ["1", "hard", "ttl=5", "persistent", "pid=\(stranger.pid)", "fill", "as-is", "breakable", "range=0+1"]
+    {
       #expect(throws: Errno(EPERM), "\(value)") {
         try stranger.call("setxattr", path, "holdfast.seal.mine", value, 0)
       }
@@ -33,6 +34,7 @@ struct RightRows {
       let handle = try stranger.open(path, flags)
       #expect(throws: Errno(EPERM)) { try stranger.call("seal", handle, 0, "") }
       #expect(throws: Errno(EPERM)) { try stranger.call("seal", handle, HOLDFAST_SEAL_NAMED, "mine") }
+      #expect(throws: Errno(EPERM)) { try stranger.call("seal", handle, HOLDFAST_SEAL_BREAKABLE, "") }
     }
     // Without write permission the VFS answers setxattr itself.
     try path.changeMode(0o644)
