@@ -93,7 +93,7 @@ public struct Explanation: Sendable {
       case .handle: "to release it: \(request.holder) closes the file or ends, or: holdfast revoke \(file)"
       case .lease:
         "to release it: the process that stores into its blocks directly ends (its lock on the image is in /proc/locks); "
-          + "nobody else can"
+          + "to change the file before, its blocks kept from everybody: holdfast revoke \(file)"
       case .process:
         "to release it: process \(request.pid) ends, uid \(request.uid) runs holdfast unseal \(file)\(name), or: "
           + "holdfast revoke \(file)\(name)"

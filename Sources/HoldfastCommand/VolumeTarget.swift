@@ -70,6 +70,7 @@ public final class VolumeTarget {
   /// volume, and clears both ends, where other systems keep their marks. From here on what was there is gone.
   /// `notice` is told when blocks must be written because the host filesystem cannot reserve them.
   public func claim(notice: (String) -> Void) throws(CommandError) -> BlockDevice {
+    try ImageLeases.refuse(image, path: path)
     if !isBlockDevice {
       do throws(FSError) { try image.resize(to: byteCount) } catch { throw CommandError(path, Self.text(error)) }
       do throws(CommandError) {

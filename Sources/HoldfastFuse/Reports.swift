@@ -55,8 +55,29 @@ extension MountSession {
     json.key("usage")
     store.usage.write(to: &json)
     json.member("seals", store.seals.totalCount)
+    json.key("quarantine")
+    json.beginArray()
+    for held in store.heldQuarantine(limit: Self.listedInodes) { held.write(to: &json) }
+    json.endArray()
     json.endObject()
     return json.finish()
+  }
+
+  /// Inodes with blocks in quarantine that are listed: enough to find out who keeps the most.
+  private static let listedInodes = 100
+}
+
+extension HeldBlocks {
+  fileprivate func write(to json: inout JSONWriter) {
+    json.beginObject()
+    json.member("inode", inode)
+    json.member("blocks", blocks)
+    json.member("leased", isLeased)
+    json.key("pids")
+    json.beginArray()
+    for pid in fencedProcesses { json.value(pid) }
+    json.endArray()
+    json.endObject()
   }
 }
 

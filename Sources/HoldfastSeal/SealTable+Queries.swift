@@ -72,6 +72,9 @@ extension SealTable {
     return withState { $0.fenced.hasHolders(of: inode) }
   }
 
+  /// Processes of those, by inode.
+  public var fencedProcesses: [InodeNumber: Set<Int32>] { withState { $0.fenced.pids } }
+
   /// Whether any request may have a deadline.
   var hasDeadlines: Bool { withState { $0.deadlines.first != nil || $0.fences.first != nil } }
 

@@ -97,7 +97,7 @@ extension SealTable.State {
   /// Ends requests against their holders' will, who are fenced from now on: their handles are stale, and the blocks
   /// they knew are nobody's while they are there.
   mutating func takeAway(_ slots: [RequestIndex.Slot]) -> [RequestIndex.Standing] {
-    for slot in slots { fenced.add(index[slot].request.lifetime, of: index[slot].inode) }
+    for slot in slots { fenced.add(index[slot].request, of: index[slot].inode) }
     return end(slots)
   }
 }

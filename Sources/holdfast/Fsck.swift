@@ -62,7 +62,8 @@ struct Fsck: ParsableCommand {
     }
     let meter = ProgressMeter()
     if preen || yes {
-      try refuseLeased(device)
+      // A repair may give any block that no file has to another, and move what two files have.
+      try ImageLeases.refuse(device, path: image, exitStatus: Status.failed)
       var repairer = Repairer(device: device, permission: yes ? .everything : .harmless, progress: meter.show)
       let report = repairer.run()
       meter.clear()
@@ -73,24 +74,6 @@ struct Fsck: ParsableCommand {
       meter.clear()
       try finish(report)
     }
-  }
-
-  /// A repair may give any block that no file has to another, and move what two files have.
-  /// - Throws: when somebody may store into blocks of a file directly.
-  private func refuseLeased(_ device: ImageFile) throws(CommandError) {
-    let first: Lease?
-    do throws(FSError) {
-      first = try device.leases().first
-    } catch {
-      throw CommandError(image, "\(error)", exitStatus: Status.failed)
-    }
-    guard let first else { return }
-    let holder = first.pid > 0 ? "process \(first.pid)" : "a process"
-    throw CommandError(
-      image,
-      "inode \(first.inodes.lowerBound) is leased: \(holder) may store into its blocks directly; end it first, or check "
-        + "with -n",
-      exitStatus: Status.failed)
   }
 
   // MARK: A check

@@ -126,7 +126,8 @@ import Testing
     #expect(try line("1.", explanation).contains("of a process not known, by a lease on the image"))
     #expect(try line("2.", explanation).contains(#"bound to: moon\x07phase"#))
     let text = explanation.lines.joined(separator: "\n")
-    #expect(text.contains("/proc/locks") && text.contains("uid 5 runs holdfast unseal /f --name n"))
+    #expect(text.contains("/proc/locks") && text.contains("kept from everybody: holdfast revoke /f"))
+    #expect(text.contains("uid 5 runs holdfast unseal /f --name n"))
   }
 
   @Test func tenThousandPinsStayReadable() throws {

@@ -25,10 +25,11 @@ import Testing
 
   @Test func aProcessIsRememberedUntilItDies() throws {
     for inode in InodeNumber(1)...3 { try table.take(request(lifetime: .process(12)), on: inode) }
-    try table.take(request(lifetime: .process(13)), on: 3)
+    try table.take(request("x", lifetime: .process(13)), on: 3)
     table.revoke(.all)
     #expect(table.totalCount == 0 && table.processCount == 2)
     #expect(table.concerns(process: 12) && table.concerns(process: 13))
+    #expect(table.fencedProcesses == [1: [12], 2: [12], 3: [12, 13]])
     table.processDied(12)
     #expect(!table.hasFencedHolders(1) && !table.hasFencedHolders(2) && table.hasFencedHolders(3))
     table.processDied(13)

@@ -30,6 +30,9 @@ struct ReleaseQueue {
   /// Inodes whose holders something waits for.
   var heldInodes: [InodeNumber] { Array(held.keys) }
 
+  /// How many blocks of each inode somebody may still reach.
+  var heldCounts: [InodeNumber: UInt64] { held.mapValues { $0.reduce(0) { $0 + $1.range.count } } }
+
   /// Behind everything; beside it when others of its inode are held.
   mutating func append(_ range: BlockRange, of inode: InodeNumber, ticket: UInt64) {
     let entry = Entry(ticket: ticket, range: range, inode: inode)

@@ -43,6 +43,17 @@ struct HolderInquiry {
   func known(_ inode: InodeNumber) -> Bool? { held[inode] }
 }
 
+/// Blocks that left an inode and wait for somebody.
+public struct HeldBlocks: Equatable, Sendable {
+  /// It may be gone.
+  public var inode: InodeNumber
+  public var blocks: UInt64
+  /// A process maps blocks of it directly, or may.
+  public var isLeased: Bool
+  /// Processes that a request on it was taken from, and that are there still.
+  public var fencedProcesses: [Int32]
+}
+
 extension Store {
   /// How often it is asked whether holders are gone, while anything waits: a question costs microseconds, and nobody
   /// needs the space within a second.
@@ -71,10 +82,31 @@ extension Store {
       free = heldInodes.filter { !inquiry.isHeld($0) }
       treeLock.withLock { for inode in free { releaseQueue.letGo(inode) } }
     }
+    var isReclaimDue = false
     for inode in reclaimQueue.takeWaiting() {
-      if seals.hasHolders(inode) { reclaimQueue.wait(inode) } else { reclaimQueue.append(inode) }
+      if seals.hasHolders(inode) {
+        reclaimQueue.wait(inode)
+      } else {
+        reclaimQueue.append(inode)
+        isReclaimDue = true
+      }
     }
+    // Whoever asked for want of space does not reclaim inodes.
+    if isReclaimDue { background?.wake() }
     return !free.isEmpty
+  }
+
+  /// The inodes with most blocks in quarantine that wait for a holder, and for whom.
+  public func heldQuarantine(limit: Int) -> [HeldBlocks] {
+    let counts = treeLock.withLock { releaseQueue.heldCounts }
+    let largest = counts.sorted { ($0.value, $1.key) > ($1.value, $0.key) }.prefix(limit)
+    let processes = seals.fencedProcesses
+    let inquiry = HolderInquiry(self)
+    return largest.map { inode, count in
+      HeldBlocks(
+        inode: inode, blocks: count, isLeased: inquiry.isLeased(inode),
+        fencedProcesses: processes[inode, default: []].sorted())
+    }
   }
 
   // MARK: Leased inodes

@@ -122,6 +122,8 @@ struct LeaseTests {
       let refused = try holdfast("fsck", option, volume.image)
       #expect(refused.status == 8 && refused.errors.contains("inode \(scene.inode) is leased"), "\(refused)")
     }
+    let made = try holdfast("mkfs", "--force", volume.image)
+    #expect(made.status == 1 && made.errors.contains("inode \(scene.inode) is leased"), "\(made)")
     #expect(try volume.fsck().status == 0)
     try volume.mount("commit=1,grace=2")
     try scene.expectStoring()
@@ -146,6 +148,8 @@ struct LeaseTests {
     // An administrator lets the inode go: its blocks are in quarantine now, through another crash, too.
     #expect(try holdfast("revoke", volume.mountPoint, "--inode", "\(scene.inode)").status == 0)
     #expect(try eventually(within: 20) { try scene.quarantined == 768 })
+    #expect(
+      try volume.information().quarantine == [.init(inode: scene.inode, blocks: 768, leased: true, pids: [])])
     try scene.expectNobodyGetsTheBlocks("revoked")
     try volume.crash()
     try volume.mount("commit=1,grace=2")
@@ -178,6 +182,10 @@ struct LeaseTests {
     #expect(try scene.quarantined == 768)
     // Used still, but for a chunk of metadata that comes and goes.
     #expect(UInt(try volume.root.statistics().f_bfree) <= free + 256)
+    #expect(
+      try volume.information().quarantine == [
+        .init(inode: scene.inode, blocks: 768, leased: leased, pids: [scene.holder.pid])
+      ])
     try scene.expectNobodyGetsTheBlocks("cut")
     if leased {
       try scene.holder.call("close", scene.file)

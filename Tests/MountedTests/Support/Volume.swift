@@ -156,6 +156,14 @@ final class Volume: @unchecked Sendable {
     var errorsSeen: Bool
     var seals: Int
     var usage: Usage
+    var quarantine: [Quarantine]
+
+    struct Quarantine: Decodable, Equatable {
+      var inode: UInt64
+      var blocks: Int
+      var leased: Bool
+      var pids: [Int32]
+    }
 
     struct Usage: Decodable {
       var totalBlocks: Int
