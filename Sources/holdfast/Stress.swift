@@ -42,6 +42,9 @@ struct Stress: ParsableCommand {
   @Flag(help: "Seals too: taking, releasing, refusals, maps. The directory must be on a Holdfast mount.")
   var seals = false
 
+  @Option(help: "Instead of the model, so many seconds of threads and processes that race for requests on a few files.")
+  var sealRaces: Int?
+
   @Option(help: "With --crash-points: workloads drawn by the seed; 0 for all, and 3 actions want a number.")
   var samples = 0
 
@@ -97,6 +100,9 @@ struct Stress: ParsableCommand {
     }
     if crashPoints { try validateCrashPoints() }
     guard (1...32).contains(jobs) else { throw ValidationError("--jobs must lie between 1 and 32.") }
+    guard sealRaces == nil || directory != nil && (1...86400).contains(sealRaces!) else {
+      throw ValidationError("--seal-races wants a directory and 1 to 86400 seconds.")
+    }
     guard !deviceSim || jobs == 1 else { throw ValidationError("--device-sim has one job.") }
     guard ops ?? 1 > 0, samples >= 0, ballastBytes >= 0, crashEvery >= 0, remountEvery >= 0, shrinkSeconds >= 0,
       rounds > 0
@@ -129,7 +135,8 @@ struct Stress: ParsableCommand {
   func run() throws {
     if crashPoints { return try runCrashPoints() }
     let options = self.options
-    if let directory { try Self.check(directory, needsSeals: seals) }
+    if let directory { try Self.check(directory, needsSeals: seals || sealRaces != nil) }
+    if let sealRaces { return try runRaces(seconds: sealRaces, options.seed) }
     // The seed first: it is known even if the run does not come back.
     print("seed \(options.seed)")
     fflush(nil)
@@ -152,6 +159,22 @@ struct Stress: ParsableCommand {
       print("\(Int(Double(outcome.counts.total) / max(seconds, 0.001))) per second")
     }
     if outcome.failure != nil { throw ExitCode(1) }
+  }
+
+  private func runRaces(seconds: Int, _ seed: UInt64) throws {
+    var options = SealRaceOptions()
+    options.seconds = seconds
+    options.seed = seed
+    options.jobs = jobs
+    print("seed \(options.seed)")
+    fflush(nil)
+    let outcome = runSealRaces(directory: directory!, options: options)
+    print("\(outcome.counts)")
+    if let failure = outcome.failure {
+      print("FAILED: \(failure)")
+      throw ExitCode(1)
+    }
+    print("nothing moved under a standing request")
   }
 
   private func runCrashPoints() throws {

@@ -23,6 +23,16 @@ import Testing
     #expect(outcome.failure == nil, "\(outcome.summary)\n\(outcome.failingLog?.text ?? "")")
   }
 
+  @Test func requestsOfAllKindsAreMet() {
+    var options = Self.options(5, operations: 8000)
+    options.crashEvery = 500
+    let outcome = runDeviceStress(options)
+    #expect(outcome.failure == nil, "\(outcome.summary)\n\(outcome.failingLog?.text ?? "")")
+    let counts = outcome.counts
+    #expect(counts.recalls > 20 && counts.fences > 5 && counts.waits > 15 && counts.interruptions > 2, "\(counts)")
+    #expect(counts.refusals["EAGAIN"] ?? 0 > 20 && counts.refusals["ESTALE"] ?? 0 > 0, "\(counts)")
+  }
+
   @Test func aSeedIsARun() {
     var options = Self.options(8, operations: 1200)
     options.crashEvery = 80

@@ -18,6 +18,9 @@ import Testing
     .removeXattr(handle: 1, name: 2), .listXattrs(handle: 1),
     .seal(handle: 1, name: 2, SealSpec(.fill, createOnly: true)), .unseal(handle: 1, name: 2),
     .sealNamed(handle: 1, user: 2, name: 0, SealSpec(.asIs, persistent: true)),
+    .seal(handle: 3, name: 0, SealSpec(.strict, breakable: true, range: 5000..<9000)),
+    .unpin(handle: 3, name: 0, range: 4096..<12288), .fence, .revoke(handle: 2), .become(process: 4),
+    .waiting(.truncate(handle: 1, size: 77), .interrupted),
     .unsealNamed(handle: 1, user: 2, name: 1), .sealProcess(handle: 1, name: 2, process: 3, SealSpec(.strict)),
     .endProcess(process: 1), .sealTimed(handle: 1, name: 2, SealSpec(.asIs)),
     .holderExit(Place(1, 2), SealSpec(.asIs), killed: true), .housekeep, .remount,
@@ -29,7 +32,10 @@ import Testing
     #expect(Operation(line: operation.description) == operation)
   }
 
-  @Test(arguments: ["", "writ h1 2 3 4", "write h1 2 3", "write 1 2 3 4", "write h1 2 3 4 5", "stat 1", "read h1 -2 3"])
+  @Test(arguments: [
+    "", "writ h1 2 3 4", "write h1 2 3", "write 1 2 3 4", "write h1 2 3 4 5", "stat 1", "read h1 -2 3",
+    "waiting 3 syncAll", "waiting 0 waiting 0 sync-all", "seal h1 0 1:0:0",
+  ])
   func otherLinesAreNone(_ line: String) { #expect(Operation(line: line) == nil) }
 
   @Test func namesAreToldApart() {

@@ -28,6 +28,26 @@ public func report(_ what: String, _ nanoseconds: Double, unit: Double) {
   print("\(name)\(Int(nanoseconds)) ns   \(Double(Int(nanoseconds / unit * 100)) / 100) x")
 }
 
+/// What single calls took, nanoseconds.
+public struct Samples {
+  private var nanoseconds: [UInt64] = []
+  public init() {}
+
+  public mutating func add(_ body: () throws -> Void) rethrows {
+    let start = now()
+    try body()
+    nanoseconds.append(now() - start)
+  }
+
+  public mutating func add(_ value: UInt64) { nanoseconds.append(value) }
+
+  /// So many of a hundred took no longer. nil of none.
+  public func percentile(_ percent: Int) -> UInt64? {
+    let sorted = nanoseconds.sorted()
+    return sorted.isEmpty ? nil : sorted[min(sorted.count - 1, sorted.count * percent / 100)]
+  }
+}
+
 /// Who the benchmarks are.
 public let caller = Credentials(uid: 0, gid: 0, pid: 1)
 

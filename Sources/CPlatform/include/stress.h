@@ -83,6 +83,46 @@ static inline int holdfast_hold_in_child(const char *path, unsigned long request
   return code;
 }
 
+/* A child opens `path` for reading and makes one ioctl; `code` is the ioctl's (or open's) errno, 0 for success. It holds
+ * what it got until it is killed, by `holdfast_end_process` or with the thread that started it. -1 when there is none. */
+static inline pid_t holdfast_start_holder(const char *path, unsigned long request, void *argument, int *code) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return -1;
+  pid_t child = fork();
+  if (child == 0) {
+    int told = 0;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    dup2(ends[1], 0);
+    if (fd > 1) {
+      dup2(fd, 1);
+      close(fd);
+    }
+    holdfast_close_from(2);
+    if (fd < 0 || ioctl(1, request, argument) < 0) told = errno;
+    if (write(0, &told, sizeof told) != sizeof told) _exit(2);
+    for (;;) pause();
+  }
+  close(ends[1]);
+  ssize_t got = -1;
+  if (child > 0) {
+    while ((got = read(ends[0], code, sizeof *code)) < 0 && errno == EINTR) {
+    }
+    if (got != sizeof *code) *code = EIO;
+  }
+  close(ends[0]);
+  return child;
+}
+
+/* A child that truncates `path`, if it is let. */
+static inline pid_t holdfast_start_truncation(const char *path, int64_t size) {
+  pid_t child = fork();
+  if (child != 0) return child;
+  holdfast_close_from(0);
+  truncate(path, size);
+  _exit(0);
+}
+
 /* Memory that is freed stays with the process. */
 static inline void holdfast_keep_freed_memory(void) {
   mallopt(M_MMAP_THRESHOLD, 32 << 20); /* the most there is: half of an arena's heap */

@@ -39,7 +39,7 @@ extension StoreTarget {
       results.node = ModelNode(observing: again.record)
     case .truncateName(let at, let size):
       let found = try store.lookup(name(at), in: directory(at, model))
-      _ = try store.setAttributes(Self.size(size), of: found.inode, handle: nil, by: Self.root)
+      _ = try store.setAttributes(Self.size(size), of: found.inode, handle: nil, by: caller, waits: waits)
     default: throw .unsupported
     }
     return .done()
@@ -88,12 +88,13 @@ extension StoreTarget {
     case .append(let slot, let length, let tag): return try write(try handle(slot), 0, length, append: true, tag)
     case .truncate(let slot, let size):
       let handle = try handle(slot)
-      _ = try store.setAttributes(Self.size(size), of: handle.inode, handle: handle.id, by: Self.root)
+      _ = try store.setAttributes(
+        Self.size(size), of: handle.inode, handle: handle.id, by: caller, waits: waits)
     case .allocate(let slot, let mode, let offset, let length):
       let handle = try handle(slot)
       try store.allocate(
         handle.inode, mode: AllocateMode(rawValue: Int32(mode)), offset: UInt64(offset), length: UInt64(length),
-        handle: handle.id, by: Self.root)
+        handle: handle.id, by: caller, waits: waits)
     case .copy(let slot, let offset, let toSlot, let toOffset, let length):
       let source = try handle(slot)
       let target = try handle(toSlot)
@@ -106,7 +107,7 @@ extension StoreTarget {
       return .done(
         try store.copyRange(
           from: source.inode, at: UInt64(offset), to: target.inode, at: UInt64(toOffset), length: UInt64(length),
-          dropPrivileges: false, handle: target.id, by: Self.root))
+          dropPrivileges: false, handle: target.id, by: caller, waits: waits))
     case .seek(let slot, let offset, let hole):
       let inode = try handle(slot).inode
       return .done(
@@ -125,7 +126,7 @@ extension StoreTarget {
       UInt64(
         try store.write(
           handle.inode, bytes, at: UInt64(offset), append: append,
-          dropPrivileges: ModelFilesystem.isUnprivileged(tag), handle: handle.id, by: Self.root)))
+          dropPrivileges: ModelFilesystem.isUnprivileged(tag), handle: handle.id, by: caller, waits: waits)))
   }
 
   func attemptAttribute(_ operation: Operation) throws(FSError) -> Outcome {

@@ -28,6 +28,11 @@ final class StoreTarget: StressTarget {
   /// By name number; attributes' names by -1 - number.
   private var names: [Int: UnsafeRawBufferPointer] = [:]
   static let root = Credentials(uid: 0, gid: 0, pid: 1)
+  /// Whose operations are made, and whether they wait for holders.
+  private(set) var caller = root
+  private(set) var waits = false
+  /// The operation that waits.
+  var parked: ParkedBreaker?
 
   /// Formats a device of its own, from the seed down to its UUID, and mounts it.
   init(
@@ -100,11 +105,14 @@ final class StoreTarget: StressTarget {
 
   // MARK: Operations
 
-  func perform(_ operation: Operation, _ model: ModelFilesystem) -> Outcome {
+  func perform(_ operation: Operation, _ model: ModelFilesystem, waits: Bool) -> Outcome {
     results.count = 0
+    self.waits = waits
+    caller = Self.process(model.actingProcess - 1)
     do throws(FSError) {
       return try attempt(operation, model)
     } catch {
+      if case .mustWait(let breaker) = error { park(breaker) }
       return .failed(error.errno)
     }
   }
@@ -140,12 +148,14 @@ final class StoreTarget: StressTarget {
     case .open(let at, let slot, let access):
       let found = try store.lookup(name(at), in: directory(at, model))
       if access.contains(.truncate) {
-        _ = try store.setAttributes(Self.size(0), of: found.inode, handle: nil, by: Self.root)
+        _ = try store.setAttributes(
+          Self.size(0), of: found.inode, handle: nil, by: caller, waits: waits)
       }
       open(slot, found.inode, writes: access.contains(.write))
     case .close(let slot): close(slot)
     case .setMode, .setXattr, .getXattr, .removeXattr, .listXattrs: return try attemptAttribute(operation)
-    case .seal, .unseal, .sealNamed, .unsealNamed, .sealProcess, .sealTimed, .endProcess, .holderExit:
+    case .seal, .unseal, .unpin, .sealNamed, .unsealNamed, .sealProcess, .sealTimed, .endProcess, .holderExit, .fence,
+      .revoke, .become:
       return try attemptSeal(operation, model)
     default: return try attemptContent(operation)
     }
@@ -236,6 +246,7 @@ final class StoreTarget: StressTarget {
 
   private func mount(_ occasion: String) throws(StressFailure) {
     handles = Array(repeating: nil, count: ModelFilesystem.handleSlots)
+    parked = nil
     do throws(FSError) {
       store = try Store(mounting: device, options: options)
     } catch {

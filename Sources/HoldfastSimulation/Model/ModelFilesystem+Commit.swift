@@ -44,7 +44,8 @@ extension ModelFilesystem {
       apply(.enter(directory: directory, name: to.name, node: id))
     case .rename(let from, let to, let flags): rename(from, to, exchange: flags == 2)
     case .setMode, .setXattr, .removeXattr: commitAttribute(operation)
-    case .seal, .unseal, .sealNamed, .unsealNamed, .sealProcess, .sealTimed, .endProcess, .holderExit:
+    case .seal, .unseal, .unpin, .sealNamed, .unsealNamed, .sealProcess, .sealTimed, .endProcess, .holderExit, .fence,
+      .revoke, .become:
       commitSeal(operation)
     case .sync, .syncDirectory, .syncAll: allDurable()
     default: commitContent(operation, outcome)
@@ -57,6 +58,7 @@ extension ModelFilesystem {
     guard let directory = directory(at.directory), case .found(let id) = lookup(at) else { return }
     apply(.leave(directory: directory, name: at.name))
     apply(.links(id, metadata.nodes[id]!.links - 1))
+    if metadata.nodes[id]!.links == 0 { recallAll(of: id) }
     dropIfUnused(id)
   }
 

@@ -25,13 +25,15 @@ extension ModelFilesystem {
     case .status(let at): return expectExisting(at) { _ in [] }
     case .truncateName(let at, let size):
       guard case .found(let id) = lookup(at), let node = node(id), node.kind == .file else { return nil }
-      return expectTruncation(id, node, size)
+      return expectTruncation(id, node, size, by: nil)
     case .setMode(let slot, _), .listXattrs(let slot), .getXattr(let slot, _), .removeXattr(let slot, _),
       .setXattr(let slot, _, _, _, _):
       guard let handle = handle(slot), let node = node(handle.node) else { return nil }
       return expectAttribute(operation, node)
-    case .seal, .unseal, .sealNamed, .unsealNamed, .sealProcess, .sealTimed, .endProcess, .holderExit:
+    case .seal, .unseal, .unpin, .sealNamed, .unsealNamed, .sealProcess, .sealTimed, .endProcess, .holderExit, .fence,
+      .revoke, .become:
       return expectSeal(operation, map)
+    case .waiting: return nil
     case .syncAll, .housekeep, .remount, .crash, .deviceError, .mediaFault: return .success
     default: return expectContent(operation, map)
     }
@@ -63,7 +65,7 @@ extension ModelFilesystem {
     guard case .found(let id) = lookup(at), let node = node(id), node.kind == .file else { return nil }
     guard access.contains(.truncate) else { return .success }
     guard access.contains(.write) else { return nil }
-    return isSealed(id) && TruthTable.refusesOpenTruncating(size: node.size) ? .refused([ETXTBSY]) : .success
+    return under(judge(id, TruthTable.truncating(size: node.size, to: 0), by: nil))
   }
 
   private func expectRemoveDirectory(_ at: Place) -> Expectation? {
@@ -129,10 +131,9 @@ extension ModelFilesystem {
 
   func isSealed(_ id: NodeID) -> Bool { seals[id]?.isEmpty == false }
 
-  func expectTruncation(_ id: NodeID, _ node: ModelNode, _ size: Int) -> Expectation? {
+  func expectTruncation(_ id: NodeID, _ node: ModelNode, _ size: Int, by handle: ModelHandle?) -> Expectation? {
     guard size >= 0, size <= maximumFileBytes else { return nil }
-    let refused = isSealed(id) && TruthTable.refusesTruncation(size: node.size, to: UInt64(size))
-    return .unless(refused ? [ETXTBSY] : [])
+    return under(judge(id, TruthTable.truncating(size: node.size, to: UInt64(size)), by: handle))
   }
 
   private func expectContent(_ operation: Operation, _ map: (NodeID) -> ObservedMap) -> Expectation? {
@@ -157,7 +158,7 @@ extension ModelFilesystem {
     case .mapWrite(let slot, let offset, let length, _): return expectMapWrite(slot, offset, length, map)
     case .truncate(let slot, let size):
       guard let handle = writableHandle(slot), let node = node(handle.node) else { return nil }
-      return expectTruncation(handle.node, node, size)
+      return expectTruncation(handle.node, node, size, by: handle)
     case .allocate(let slot, let mode, let offset, let length):
       return expectAllocation(slot, mode, offset, length, map)
     case .copy(let slot, let offset, let toSlot, let toOffset, let length):
@@ -185,13 +186,21 @@ extension ModelFilesystem {
       offset + length <= maximumFileBytes
     else { return nil }
     if length == 0 || !isSealed(handle.node) { return .success(UInt64(length)) }
-    return expectSealedWrite(map(handle.node), size, UInt64(offset)..<UInt64(offset + length))
+    return expectSealedWrite(handle, map(handle.node), size, UInt64(offset)..<UInt64(offset + length))
   }
 
-  private func expectSealedWrite(_ map: ObservedMap, _ size: UInt64, _ range: Range<UInt64>) -> Expectation {
-    let writable = TruthTable.writable(map, size: size, range)
-    if writable == UInt64(range.count) { return .success(writable) }
-    return Expectation(refusal: [ETXTBSY], partBeforeRefusal: writable)
+  private func expectSealedWrite(
+    _ handle: ModelHandle, _ map: ObservedMap, _ size: UInt64, _ range: Range<UInt64>
+  ) -> Expectation {
+    let change = TruthTable.writing(map, size: size, range)
+    var expectation = under(judge(handle.node, change, by: handle), .success(UInt64(range.count)))
+    if !expectation.refusal.isEmpty {
+      expectation.partBeforeRefusal = seals[handle.node]!.map {
+        TruthTable.prefix(of: range, size: size, change, before: $0)
+      }
+      .min()!
+    }
+    return expectation
   }
 
   /// A mapped store must lie within the file; into a sealed file's holes it is never made (SEMANTICS, Traps).
@@ -224,10 +233,13 @@ extension ModelFilesystem {
       if mode == AllocationMode.insertRange && Int(size) + length > maximumFileBytes { return nil }
     }
     let range = UInt64(offset)..<UInt64(offset + length)
-    if isSealed(handle.node), TruthTable.refusesAllocation(map(handle.node), size: size, mode: mode, range) {
-      causes.insert(ETXTBSY)
+    var expectation = Expectation(tolerated: isShift ? [EOPNOTSUPP] : [])
+    if isSealed(handle.node) {
+      let change = TruthTable.allocating(map(handle.node), size: size, mode: mode, range)
+      expectation = under(judge(handle.node, change, by: handle), expectation)
     }
-    return Expectation(refusal: causes, tolerated: isShift ? [EOPNOTSUPP] : [])
+    expectation.refusal = expectation.refusal.union(causes)
+    return expectation
   }
 
   private func expectCopy(
@@ -244,7 +256,7 @@ extension ModelFilesystem {
     }
     var expectation = Expectation.success(count)
     if isSealed(target.node), count > 0 {
-      expectation = expectSealedWrite(map(target.node), size, UInt64(toOffset)..<UInt64(toOffset) + count)
+      expectation = expectSealedWrite(target, map(target.node), size, UInt64(toOffset)..<UInt64(toOffset) + count)
     }
     expectation.mayBeShort = true
     return expectation

@@ -15,9 +15,8 @@ extension ModelFilesystem {
     case .create(let at, _, _), .makeDirectory(let at, _), .symlink(let at, _, _):
       let found = directory(at.directory).flatMap { observed.nodes[$0]?.entries[at.name] }
       value = found.flatMap { metadata.nodes[$0] == nil ? $0 : nil } ?? UInt64.max
-    case .sync, .syncDirectory, .syncAll, .seal, .sealNamed, .sealProcess, .sealTimed, .unseal, .unsealNamed,
-      .endProcess,
-      .holderExit:
+    case .sync, .syncDirectory, .syncAll, .seal, .sealNamed, .sealProcess, .sealTimed, .unseal, .unpin, .unsealNamed,
+      .endProcess, .holderExit, .fence, .revoke, .become:
       return
     case .open(_, _, let access) where !access.contains(.truncate): return
     default: break
@@ -75,23 +74,37 @@ extension ModelFilesystem {
     }
     endTemporarySeals()
     doomedSeals = [:]
+    doubtfulSeals = [:]
     for id in Array(seals.keys) where observed.nodes[id] == nil { seals[id] = nil }
     if history != nil { history = ModelHistory(durable: observed) }
     clock?.changes = 0
   }
 
-  /// Takes over the persistent requests a crash left.
-  func adoptPersistent(_ found: [ModelSeal], of id: NodeID) { seals[id] = found.isEmpty ? nil : found }
+  /// Takes over the persistent requests a crash left; those that stood before keep their serials.
+  func adoptPersistent(_ found: [ModelSeal], of id: NodeID) {
+    let standing = seals[id] ?? doomedSeals[id] ?? []
+    let adopted = found.map { seal in
+      var seal = seal
+      if let same = standing.first(where: { $0.restored == seal.restored }) {
+        seal.serial = same.serial
+      } else {
+        seal.serial = nextSealSerial
+        nextSealSerial += 1
+      }
+      return seal
+    }
+    seals[id] = adopted.isEmpty ? nil : adopted
+  }
 
   /// Holds the persistent requests a crash left against those that must and may be there; nil when it may leave them.
   func judgePersistent(_ found: [ModelSeal], of id: NodeID, inFlight: Operation?) -> StressFailure? {
-    let standing = (seals[id] ?? doomedSeals[id] ?? []).filter {
-      if case .persistent = $0.holder { true } else { false }
-    }
-    for seal in standing where !found.contains(seal) && !Self.ends(inFlight, seal) {
+    let found = found.map(\.restored)
+    let standing = (seals[id] ?? doomedSeals[id] ?? []).filter(\.isPersistent)
+    for seal in standing where !found.contains(seal.restored) && !ends(inFlight, seal, of: id) {
       return StressFailure(.seal, "inode \(id): the persistent request \(seal) did not survive")
     }
-    for seal in found where !standing.contains(seal) && !Self.takes(inFlight, seal) {
+    let known = (standing + (doubtfulSeals[id] ?? [])).map(\.restored)
+    for seal in found where !known.contains(seal) && !Self.takes(inFlight, seal) {
       return StressFailure(.seal, "inode \(id): the persistent request \(seal) came from nowhere")
     }
     return nil
@@ -102,11 +115,13 @@ extension ModelFilesystem {
     return seal.isOf(user: Names.user(user), name: name)
   }
 
-  private static func ends(_ operation: Operation?, _ seal: ModelSeal) -> Bool {
+  private func ends(_ operation: Operation?, _ seal: ModelSeal, of id: NodeID) -> Bool {
     switch operation {
     case .unsealNamed(_, let user, let name), .sealNamed(_, let user, let name, _):
       seal.isOf(user: Names.user(user), name: name)
     case .sealProcess(_, let name, _, _), .sealTimed(_, let name, _): seal.isOf(user: 0, name: name)
+    case .fence: seal.isRecalled
+    case .revoke: true
     default: false
     }
   }

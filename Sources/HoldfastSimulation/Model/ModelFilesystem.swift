@@ -34,6 +34,10 @@ struct Expectation {
   var mayBeShort = false
   /// Instead of the refusal, this many bytes or fewer (1 at least) may be done: the part before the first byte that cannot.
   var partBeforeRefusal: UInt64 = 0
+  /// Breakable requests in the way: EAGAIN, or it waits, and they are asked to let go.
+  var recalled: [ModelSeal] = []
+  /// Row 26: breakable requests of the actor's own, which end with the operation.
+  var endsOwn: [ModelSeal] = []
 
   static let success = Expectation()
   static func success(_ value: UInt64) -> Expectation { Expectation(value: value) }
@@ -74,13 +78,24 @@ public final class ModelFilesystem {
   var handles: [ModelHandle?] = Array(repeating: nil, count: handleSlots)
   var directories: [NodeID?] = Array(repeating: nil, count: directorySlots)
   var seals: [NodeID: [ModelSeal]] = [:]
+  /// Handles that lost a request to a fence or revoke (row 28), by serial.
+  var staleHandles: Set<Int> = []
+  /// Files whose requests were taken away by the last operation: their generation moves on.
+  var withdrawn: Set<NodeID> = []
+  /// Who makes operations: the process in this slot less 1; 0 nobody that holds anything.
+  var actingProcess = 0
+  /// Files that an operation waits for holders of, or waited and has its turn.
+  var awaited: NodeID?
   /// Persistent requests of files that went away since the last durable point: a crash may bring them back.
   var doomedSeals: [NodeID: [ModelSeal]] = [:]
+  /// Persistent requests that were fenced while the device failed: their records may still be there.
+  var doubtfulSeals: [NodeID: [ModelSeal]] = [:]
   /// Nil when no crash can come.
   var history: ModelHistory?
   /// For the contents; goes with `history`.
   let clock: ModelClock?
   private var nextSerial = 1
+  var nextSealSerial = 1
 
   init(
     root: NodeID, rootMode: UInt32, job: Int, maximumFileBytes: Int, remembersHistory: Bool,
@@ -105,6 +120,9 @@ public final class ModelFilesystem {
     directories = other.directories
     seals = other.seals
     doomedSeals = other.doomedSeals
+    staleHandles = other.staleHandles
+    actingProcess = other.actingProcess
+    nextSealSerial = other.nextSealSerial
     history = other.history
     nextSerial = other.nextSerial
     let clock = other.clock.map { _ in ModelClock() }
@@ -189,6 +207,7 @@ public final class ModelFilesystem {
     guard let handle = handle(slot) else { return }
     handles[slot] = nil
     endSeals(of: handle.node) { $0.holder == .handle(handle.serial) }
+    staleHandles.remove(handle.serial)
     dropIfUnused(handle.node)
   }
 
@@ -209,6 +228,7 @@ public final class ModelFilesystem {
     for content in contents.values { content.synced() }
     clock?.changes = 0
     doomedSeals.removeAll(keepingCapacity: true)
+    doubtfulSeals.removeAll(keepingCapacity: true)
   }
 
   func endOperation() {

@@ -25,6 +25,22 @@ public struct ObservedMap: Equatable, Sendable {
     self.extents = extents
   }
 
+  /// The extents within `blocks`; all of them for nil.
+  func within(_ blocks: Range<UInt64>?) -> [MapExtent] {
+    guard let blocks else { return extents }
+    let start = blocks.lowerBound * TruthTable.blockBytes
+    let end = blocks.upperBound * TruthTable.blockBytes
+    return extents.compactMap { extent in
+      guard extent.logical < end, extent.logical + extent.length > start else { return nil }
+      let from = max(extent.logical, start)
+      var part = extent
+      part.logical = from
+      part.physical = extent.physical + (from - extent.logical)
+      part.length = min(extent.logical + extent.length, end) - from
+      return part
+    }
+  }
+
   /// The extents below `limit`, rounded up to a block.
   func clipped(to limit: UInt64) -> [MapExtent] {
     guard limit < UInt64.max - 4096 else { return extents }

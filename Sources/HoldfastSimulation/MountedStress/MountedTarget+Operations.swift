@@ -63,6 +63,7 @@ extension MountedTarget {
     if access.contains(.append) { flags |= O_APPEND }
     if access.contains(.truncate) { flags |= O_TRUNC }
     if access.contains(.direct) { flags |= O_DIRECT }
+    if access.contains(.nonblocking) { flags |= O_NONBLOCK }
     return flags
   }
 

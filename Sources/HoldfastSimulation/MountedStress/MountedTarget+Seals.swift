@@ -9,12 +9,21 @@ extension MountedTarget {
     switch operation {
     case .seal(let slot, let name, let spec):
       var argument = Self.argument(name, spec)
-      return answer(holdfast_ioctl(descriptors[slot], UInt(holdfast_ioc_seal), &argument))
+      let command = spec.range == nil ? holdfast_ioc_seal : holdfast_ioc_pin
+      return answer(holdfast_ioctl(descriptors[slot], UInt(command), &argument))
     case .unseal(let slot, let name):
       var argument = Self.argument(name, SealSpec(.strict))
       return answer(holdfast_ioctl(descriptors[slot], UInt(holdfast_ioc_unseal), &argument))
+    case .unpin(let slot, let name, let range):
+      var argument = Self.argument(name, SealSpec(.strict, range: range))
+      return answer(holdfast_ioctl(descriptors[slot], UInt(holdfast_ioc_unpin), &argument))
     case .sealNamed(let slot, _, let name, let spec):
       return setAttribute(descriptors[slot], name, Self.words(spec), createOnly: spec.createOnly)
+    case .unsealNamed(let slot, _, let name) where isParked:
+      // An extended attribute of that file could not be removed now (GROUND: the inode's lock in the kernel).
+      var argument = Self.argument(name, SealSpec(.strict))
+      argument.flags = HOLDFAST_SEAL_NAMED
+      return answer(holdfast_ioctl(descriptors[slot], UInt(holdfast_ioc_unseal), &argument))
     case .unsealNamed(let slot, _, let name):
       return answer(withPath(Self.attribute(name)) { fremovexattr(descriptors[slot], $0) })
     case .sealProcess(let slot, let name, let process, let spec):
@@ -34,10 +43,16 @@ extension MountedTarget {
       return .done()
     case .holderExit(let at, let spec, let killed):
       var argument = Self.argument(0, spec)
+      let command = spec.range == nil ? holdfast_ioc_seal : holdfast_ioc_pin
       let code = withPath(path(at, model)) {
-        holdfast_hold_in_child($0, UInt(holdfast_ioc_seal), &argument, killed ? 1 : 0)
+        holdfast_hold_in_child($0, UInt(command), &argument, killed ? 1 : 0)
       }
       return code == 0 ? .done() : .failed(code < 0 ? EAGAIN : code)
+    case .fence: return waitForFences(model)
+    case .revoke(let slot):
+      var argument = holdfast_revoke()
+      argument.version = UInt32(HOLDFAST_ABI_VERSION)
+      return answer(holdfast_ioctl(descriptors[slot], UInt(holdfast_ioc_revoke), &argument))
     default: return .failed(ENOSYS)
     }
   }
@@ -51,6 +66,14 @@ extension MountedTarget {
     case .asIs: argument.flags |= HOLDFAST_SEAL_AS_IS
     }
     if spec.createOnly { argument.flags |= HOLDFAST_SEAL_CREATE }
+    if spec.breakable {
+      argument.flags |= HOLDFAST_SEAL_BREAKABLE
+      argument.grace_seconds = graceSeconds
+    }
+    if let range = spec.range {
+      argument.offset = UInt64(range.lowerBound)
+      argument.length = UInt64(range.count)
+    }
     withUnsafeMutableBytes(of: &argument.name) { $0.copyBytes(from: Names.seal(name).utf8) }
     return argument
   }
@@ -60,21 +83,24 @@ extension MountedTarget {
   }
 
   private static func words(_ spec: SealSpec) -> [String] {
-    var words: [String] = []
+    var words = spec.breakable ? ["breakable=\(graceSeconds)"] : ["hard"]
     switch spec.preparation {
-    case .strict: words.append("hard")
+    case .strict: break
     case .fill: words.append("fill")
     case .asIs: words.append("as-is")
     }
     if spec.persistent { words.append("persistent") }
+    if let range = spec.range { words.append("range=\(range.lowerBound)+\(range.count)") }
     return words
   }
 
   private func setAttribute(_ file: Int32, _ name: Int, _ words: [String], createOnly: Bool) -> Outcome {
     // The short spelling of a plain request is tried, too.
     let value = Array((words == ["hard"] ? "1" : words.joined(separator: ",")).utf8)
-    return answer(
+    let outcome = answer(
       withPath(Self.attribute(name)) { fsetxattr(file, $0, value, value.count, createOnly ? Int32(XATTR_CREATE) : 0) })
+    // setxattr(2) in Linux makes EOPNOTSUPP of EAGAIN (docs/SEMANTICS.md, Traps).
+    return outcome.errno == EOPNOTSUPP ? .failed(EAGAIN) : outcome
   }
 
   /// One second: refusals while it stands, and gone soon after. ETIME when the one or the other fails.
@@ -131,7 +157,40 @@ extension MountedTarget {
       guard object.contains("\"lifetime\":\"persistent\"") else { return nil }
       let uid = Self.member("uid", of: object).flatMap { UInt32($0) } ?? .max
       let name = Self.member("name", of: object) ?? "?"
-      return ModelSeal(holder: .persistent(uid), name: (0..<10).first { Names.seal($0) == name } ?? -1)
+      var seal = ModelSeal(holder: .persistent(uid), name: (0..<10).first { Names.seal($0) == name } ?? -1)
+      seal.isBreakable = Self.member("kind", of: object) == "breakable"
+      if let start = Self.bytes("\"offset\":", in: object), let length = Self.bytes("\"length\":", in: object) {
+        seal.blocks = TruthTable.blocks(start..<start + length)
+      }
+      return seal
+    }
+  }
+
+  /// The number behind `key`.
+  private static func bytes(_ key: String, in object: Substring) -> UInt64? {
+    object.firstRange(of: key).flatMap { UInt64(object[$0.upperBound...].prefix { $0.isNumber }) }
+  }
+
+  // MARK: Recalls
+
+  /// Seconds a holder has. Long enough for a busy machine to release in; short enough to wait for a fence now and then.
+  private static let graceSeconds: UInt32 = 4
+
+  /// Until every recall under way is over, by the clock.
+  private func waitForFences(_ model: ModelFilesystem) -> Outcome {
+    let recalled = model.seals.filter { $0.value.contains(where: \.isRecalled) }.keys
+    for id in recalled {
+      for _ in 0..<1000 where isRecallPending(on: id, model) { usleep(10_000) }
+      if isRecallPending(on: id, model) { return .failed(ETIME) }
+    }
+    return .done()
+  }
+
+  /// Whether somebody who holds a request on the file is asked to let go.
+  func isRecallPending(on id: NodeID, _ model: ModelFilesystem) -> Bool {
+    guard let json = value("holdfast.holders", of: id, model) else { return false }
+    return String(decoding: json, as: UTF8.self).split(separator: "},{").contains {
+      Self.bytes("\"recall_ms\":", in: $0) != nil
     }
   }
 

@@ -17,6 +17,8 @@ final class MountedTarget: StressTarget {
   var processes: [pid_t] = Array(repeating: 0, count: ModelFilesystem.processSlots)
   /// A pipe whose reading end the processes wait on, so that they do not outlive this one.
   private(set) var lifeline: [Int32] = [-1, -1]
+  /// The operation that waits for holders.
+  var parked: WaitingCall?
   /// Inode to path, filled by `observe`.
   private var paths: [NodeID: [UInt8]] = [:]
 
@@ -64,6 +66,8 @@ final class MountedTarget: StressTarget {
 
   func recover(seed: UInt64) throws(StressFailure) {
     guard let outage else { throw StressFailure(.environment, "the filesystem is gone") }
+    if let call = parked { _ = call.end(interrupting: true) }
+    parked = nil
     closeAll()
     self.outage = nil
     try outage.wait()
@@ -79,6 +83,8 @@ final class MountedTarget: StressTarget {
   func remount() throws(StressFailure) {}
 
   func closeAll() {
+    if let call = parked { _ = call.end(interrupting: true) }
+    parked = nil
     for slot in descriptors.indices where descriptors[slot] >= 0 { closeDescriptor(slot) }
     endProcesses()
   }
@@ -128,13 +134,19 @@ final class MountedTarget: StressTarget {
 
   // MARK: Operations
 
-  func perform(_ operation: Operation, _ model: ModelFilesystem) -> Outcome {
+  func perform(_ operation: Operation, _ model: ModelFilesystem, waits: Bool) -> Outcome {
     results.count = 0
-    let outcome = attempt(operation, model)
+    let outcome = waits ? park(operation, model) : attempt(operation, model)
+    if waits, isParked { return outcome }
+    noteOutage(operation, outcome)
+    return outcome
+  }
+
+  /// An operation that ended so may have met the outage.
+  func noteOutage(_ operation: Operation, _ outcome: Outcome) {
     if [ENOTCONN, ECONNABORTED, EIO].contains(outcome.errno) || (outage != nil && Self.isShort(operation, outcome)) {
       isPowerOff = Outage.hasBegun(at: folder)
     }
-    return outcome
   }
 
   /// Less was moved than asked for: an outage between two requests of one system call looks so.
@@ -146,17 +158,18 @@ final class MountedTarget: StressTarget {
     }
   }
 
-  private func attempt(_ operation: Operation, _ model: ModelFilesystem) -> Outcome {
+  func attempt(_ operation: Operation, _ model: ModelFilesystem) -> Outcome {
     switch operation {
     case .create, .open, .close, .makeDirectory, .removeDirectory, .unlink, .rename, .link, .symlink, .readSymlink,
       .list, .status, .truncateName:
       return performName(operation, model)
     case .setMode, .setXattr, .getXattr, .removeXattr, .listXattrs: return performAttribute(operation)
-    case .seal, .unseal, .sealNamed, .unsealNamed, .sealProcess, .sealTimed, .endProcess, .holderExit:
+    case .seal, .unseal, .unpin, .sealNamed, .unsealNamed, .sealProcess, .sealTimed, .endProcess, .holderExit, .fence,
+      .revoke:
       return performSeal(operation, model)
     case .syncAll: return synchronize(folder)
     case .syncDirectory(let slot): return synchronize(path(ofDirectory: slot, model))
-    case .housekeep, .remount, .crash, .deviceError, .mediaFault: return .done()
+    case .housekeep, .remount, .crash, .deviceError, .mediaFault, .become: return .done()
     default: return performContent(operation)
     }
   }

@@ -44,6 +44,11 @@ extension Operation: CustomStringConvertible {
     case .endProcess(let process): "end-process \(process)"
     case .sealTimed(let handle, let name, let spec): "seal-timed h\(handle) \(name) \(spec)"
     case .holderExit(let at, let spec, let killed): "holder-exit \(at) \(spec) \(killed ? 1 : 0)"
+    case .unpin(let handle, let name, let range): "unpin h\(handle) \(name) \(range.lowerBound) \(range.count)"
+    case .fence: "fence"
+    case .revoke(let handle): "revoke h\(handle)"
+    case .become(let process): "become \(process)"
+    case .waiting(let operation, let patience): "waiting \(patience.rawValue) \(operation)"
     case .housekeep: "housekeep"
     case .remount: "remount"
     case .crash(let events, let seed): "crash \(events) \(seed)"
@@ -59,7 +64,7 @@ extension Operation: CustomStringConvertible {
     self = operation
   }
 
-  private static func parse(_ verb: Substring, _ w: inout Words) -> Operation? {
+  fileprivate static func parse(_ verb: Substring, _ w: inout Words) -> Operation? {
     switch verb {
     case "create": .create(w.place(), handle: w.handle(), mode: w.number())
     case "open": .open(w.place(), handle: w.handle(), Access(rawValue: w.number()))
@@ -107,6 +112,11 @@ extension Operation: CustomStringConvertible {
     case "seal-timed": .sealTimed(handle: w.handle(), name: w.number(), w.spec())
     case "end-process": .endProcess(process: w.number())
     case "holder-exit": .holderExit(w.place(), w.spec(), killed: w.flag())
+    case "unpin": .unpin(handle: w.handle(), name: w.number(), range: w.range())
+    case "fence": .fence
+    case "revoke": .revoke(handle: w.handle())
+    case "become": .become(process: w.number())
+    case "waiting": waiting(&w)
     case "housekeep": .housekeep
     case "remount": .remount
     case "crash": .crash(events: w.number(), seed: w.number())
@@ -117,13 +127,24 @@ extension Operation: CustomStringConvertible {
   }
 }
 
+extension Operation {
+  private static func waiting(_ words: inout Words) -> Operation? {
+    guard let patience = Patience(rawValue: words.number()), let operation = parse(words.word(), &words) else {
+      return nil
+    }
+    if case .waiting = operation { return nil }
+    return .waiting(operation, patience)
+  }
+}
+
 extension Place: CustomStringConvertible {
   public var description: String { "\(directory)/\(name)" }
 }
 
 extension SealSpec: CustomStringConvertible {
   public var description: String {
-    "\(preparation.rawValue):\(persistent ? 1 : 0):\(createOnly ? 1 : 0)"
+    "\(preparation.rawValue):\(persistent ? 1 : 0):\(createOnly ? 1 : 0):\(breakable ? 1 : 0)"
+      + ":\(range?.lowerBound ?? 0):\(range?.count ?? 0)"
   }
 }
 
@@ -151,6 +172,12 @@ private struct Words {
   mutating func number() -> Int { numbers(word(), separator: " ", count: 1)[0] }
   mutating func flag() -> Bool { number() != 0 }
 
+  /// A start and a length.
+  mutating func range() -> Range<Int> {
+    let start = number()
+    return start..<start + number()
+  }
+
   mutating func handle() -> Int {
     let text = word()
     if text.first != "h" { failed = true }
@@ -163,12 +190,14 @@ private struct Words {
   }
 
   mutating func spec() -> SealSpec {
-    let parts = numbers(word(), separator: ":", count: 3)
+    let parts = numbers(word(), separator: ":", count: 6)
     guard let preparation = SealSpec.Preparation(rawValue: parts[0]) else {
       failed = true
       return SealSpec(.strict)
     }
-    return SealSpec(preparation, persistent: parts[1] != 0, createOnly: parts[2] != 0)
+    return SealSpec(
+      preparation, persistent: parts[1] != 0, createOnly: parts[2] != 0, breakable: parts[3] != 0,
+      range: parts[5] > 0 ? parts[4]..<parts[4] + parts[5] : nil)
   }
 
   private mutating func numbers(_ text: Substring, separator: Character, count: Int) -> [Int] {

@@ -23,6 +23,8 @@ public struct Access: OptionSet, Hashable, Sendable {
   public static let append = Access(rawValue: 2)
   public static let truncate = Access(rawValue: 4)
   public static let direct = Access(rawValue: 8)
+  /// It does not wait for holders; where there is such a flag.
+  public static let nonblocking = Access(rawValue: 16)
 }
 
 /// What is asked for when a seal is taken.
@@ -31,14 +33,35 @@ public struct SealSpec: Hashable, Sendable {
   public var preparation: Preparation
   public var persistent: Bool
   public var createOnly: Bool
-  public init(_ preparation: Preparation, persistent: Bool = false, createOnly: Bool = false) {
+  public var breakable: Bool
+  /// A pin of these bytes; nil for the whole file.
+  public var range: Range<Int>?
+  public init(
+    _ preparation: Preparation, persistent: Bool = false, createOnly: Bool = false, breakable: Bool = false,
+    range: Range<Int>? = nil
+  ) {
     self.preparation = preparation
     self.persistent = persistent
     self.createOnly = createOnly
+    self.breakable = breakable
+    self.range = range
   }
+
+  /// What a pin holds: blocks, rounded outward.
+  var blocks: Range<UInt64>? { range.map { TruthTable.blocks(UInt64($0.lowerBound)..<UInt64($0.upperBound)) } }
 }
 
-public enum Operation: Equatable, Sendable {
+/// How an operation that meets breakable requests waits for them, and what becomes of their holders meanwhile.
+public enum Patience: Int, CaseIterable, Sendable {
+  /// The holders release.
+  case released = 0
+  /// They do not, and are fenced.
+  case fenced = 1
+  /// It is interrupted; the recall goes on.
+  case interrupted = 2
+}
+
+public indirect enum Operation: Equatable, Sendable {
   // Namespace
   case create(Place, handle: Int, mode: Int)
   case open(Place, handle: Int, Access)
@@ -77,6 +100,7 @@ public enum Operation: Equatable, Sendable {
   // Seals
   case seal(handle: Int, name: Int, SealSpec)
   case unseal(handle: Int, name: Int)
+  case unpin(handle: Int, name: Int, range: Range<Int>)
   case sealNamed(handle: Int, user: Int, name: Int, SealSpec)
   case unsealNamed(handle: Int, user: Int, name: Int)
   /// A request that lives with the process in `process`, started when the slot is empty.
@@ -86,6 +110,14 @@ public enum Operation: Equatable, Sendable {
   case sealTimed(handle: Int, name: Int, SealSpec)
   /// Another process opens the file, takes a handle seal, and exits or is killed.
   case holderExit(Place, SealSpec, killed: Bool)
+  /// The grace of every recall under way is over.
+  case fence
+  /// An administrator takes all requests of the handle's file away.
+  case revoke(handle: Int)
+  /// From now on operations are made by the process in slot `process` - 1; 0: by none that holds anything.
+  case become(process: Int)
+  /// The operation waits while holders are asked to let go.
+  case waiting(Operation, Patience)
   // The world
   case housekeep
   case remount

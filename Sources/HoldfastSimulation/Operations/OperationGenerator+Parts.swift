@@ -18,6 +18,7 @@ extension OperationGenerator {
       if random.oneIn(5) { access.insert(.append) } else if random.oneIn(8) { access.insert(.truncate) }
     }
     if profile.isMounted, random.oneIn(6) { access.insert(.direct) }
+    if profile.isMounted, profile.seals, random.oneIn(3) { access.insert(.nonblocking) }
     return access
   }
 

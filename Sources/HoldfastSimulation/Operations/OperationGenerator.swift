@@ -26,12 +26,13 @@ struct GeneratorProfile: Sendable {
 }
 
 struct OperationGenerator {
-  private enum Kind: CaseIterable {
+  enum Kind: CaseIterable {
     case create, open, close, makeDirectory, removeDirectory, unlink, rename, link, symlink, readSymlink, list, status
     case read, write, append, truncate, truncateName, allocate, copy, seek, sync, syncDirectory, syncAll, mapRead,
       mapWrite
     case setMode, setXattr, getXattr, removeXattr, listXattrs
-    case seal, unseal, sealNamed, unsealNamed, sealProcess, endProcess, holderExit, sealTimed, housekeep
+    case seal, unseal, sealNamed, unsealNamed, sealProcess, endProcess, holderExit, sealTimed, fence, revoke, become
+    case housekeep
 
     func weight(_ profile: GeneratorProfile) -> Int {
       switch self {
@@ -45,7 +46,12 @@ struct OperationGenerator {
       case .syncDirectory, .syncAll: 3
       case .housekeep: profile.isMounted ? 0 : 10
       case .mapRead, .mapWrite: profile.isMounted && profile.mapsMemory ? 40 : 0
-      case .seal, .sealNamed: profile.seals ? 15 : 0
+      case .seal: profile.seals ? 30 : 0
+      case .sealNamed: profile.seals ? 20 : 0
+      // Where the clock is real, a recall is waited for.
+      case .fence: profile.seals ? (profile.isMounted ? 1 : 4) : 0
+      case .revoke: profile.seals ? 2 : 0
+      case .become: profile.seals && !profile.isMounted ? 8 : 0
       case .unseal, .unsealNamed: profile.seals ? 20 : 0
       // Its second is waited for.
       case .sealTimed: profile.seals ? 1 : 0
@@ -107,7 +113,17 @@ struct OperationGenerator {
     if profile.remountEvery > 0, random.oneIn(profile.remountEvery) { return .remount }
     let at = random.below(limits.last!)
     let kind = kinds[limits.firstIndex { at < $0 }!]
-    return make(kind, model)
+    return waiting(make(kind, model), model)
+  }
+
+  /// Most of those that meet breakable requests wait for them.
+  private mutating func waiting(_ operation: Operation, _ model: ModelFilesystem) -> Operation {
+    guard profile.seals, !operation.concernsSeals, let id = model.subject(of: operation),
+      model.seals[id]?.contains(where: \.isBreakable) == true, !random.oneIn(3)
+    else { return operation }
+    // A fence takes a second of a real clock.
+    let patience = random.pick([Patience.released, .released, .interrupted, .fenced])
+    return .waiting(operation, patience == .fenced && profile.isMounted && !random.oneIn(10) ? .released : patience)
   }
 
   private mutating func make(_ kind: Kind, _ model: ModelFilesystem) -> Operation {
@@ -139,14 +155,16 @@ struct OperationGenerator {
     case .getXattr: return .getXattr(handle: openHandle(model), name: random.below(6))
     case .removeXattr: return .removeXattr(handle: openHandle(model), name: random.below(6))
     case .listXattrs: return .listXattrs(handle: openHandle(model))
-    case .seal, .unseal, .sealNamed, .unsealNamed, .sealProcess, .sealTimed, .endProcess, .holderExit:
+    case .seal, .unseal, .sealNamed, .unsealNamed, .sealProcess, .sealTimed, .endProcess, .holderExit, .fence, .revoke,
+      .become:
       return makeSeal(kind, model)
     default: return makeContent(kind, model)
     }
   }
 
   private mutating func makeContent(_ kind: Kind, _ model: ModelFilesystem) -> Operation {
-    let slot = openHandle(model)
+    // Where requests stand is where refusals and recalls are.
+    let slot = (profile.seals && random.oneIn(5) ? sealedHandle(model) : nil) ?? openHandle(model)
     let handle = model.handle(slot)
     let size = handle.flatMap { model.node($0.node) }.map { Int($0.size) } ?? 0
     let isDirect = handle?.access.contains(.direct) ?? false
@@ -190,39 +208,6 @@ struct OperationGenerator {
     default: return .sync(handle: slot, dataOnly: random.oneIn(2))
     }
   }
-
-  /// Sealed files at a time: more would leave little that can be changed.
-  private static let sealedFiles = 5
-
-  private mutating func makeSeal(_ kind: Kind, _ model: ModelFilesystem) -> Operation {
-    if model.seals.count >= Self.sealedFiles { return makeRelease(model) ?? .close(handle: openHandle(model)) }
-    let slot = openHandle(model)
-    let preparation = random.pick([SealSpec.Preparation.strict, .fill, .asIs, .asIs])
-    var spec = SealSpec(preparation, createOnly: random.oneIn(8))
-    let name = random.below(3)
-    let user = profile.users > 1 && random.oneIn(4) ? random.below(profile.users) : 0
-    switch kind {
-    case .seal: return .seal(handle: slot, name: name, spec)
-    case .unseal: return .unseal(handle: sealedHandle(model) ?? slot, name: name)
-    case .sealNamed:
-      spec.persistent = random.oneIn(6)
-      return .sealNamed(handle: slot, user: user, name: name, spec)
-    case .unsealNamed:
-      if !random.oneIn(5), let release = model.seals.isEmpty ? nil : makeRelease(model) { return release }
-      return .unsealNamed(handle: slot, user: user, name: name)
-    case .sealProcess:
-      return .sealProcess(handle: slot, name: name, process: random.below(ModelFilesystem.processSlots), spec)
-    case .endProcess: return .endProcess(process: random.below(ModelFilesystem.processSlots))
-    case .sealTimed:
-      // Weights are whole numbers, and this one is to be rare where the clock is real.
-      guard !profile.isMounted || random.oneIn(5) else { return .endProcess(process: 0) }
-      return .sealTimed(handle: slot, name: name, SealSpec(random.oneIn(2) ? .strict : .asIs))
-    default:
-      spec.preparation = random.oneIn(2) ? .strict : .asIs
-      spec.createOnly = false
-      return .holderExit(file(model), spec, killed: random.oneIn(2))
-    }
-  }
 }
 
 extension OperationGenerator {
@@ -238,22 +223,5 @@ extension OperationGenerator {
     let at = Place(slot, random.pick(names))
     guard case .found(let child) = model.lookup(at), model.node(child)?.kind == .directory else { return .unlink(at) }
     return .removeDirectory(at)
-  }
-
-  /// What releases a request of some sealed file, or brings a handle to do it with.
-  private mutating func makeRelease(_ model: ModelFilesystem) -> Operation? {
-    let id = random.pick(model.seals.keys.sorted())
-    guard let seal = model.seals[id].map({ random.pick($0) }) else { return nil }
-    switch seal.holder {
-    case .process(let slot, _): return .endProcess(process: slot)
-    case .handle(let serial):
-      guard let slot = handleWhere(model, { $0.serial == serial }) else { return nil }
-      return random.oneIn(2) ? .close(handle: slot) : .unseal(handle: slot, name: seal.name)
-    case .user(let uid), .persistent(let uid):
-      if let slot = handleWhere(model, { $0.node == id }) {
-        return .unsealNamed(handle: slot, user: (0..<3).first { Names.user($0) == uid } ?? 0, name: seal.name)
-      }
-      return model.place(of: id).map { .open($0, handle: freeHandle(model), .write) }
-    }
   }
 }

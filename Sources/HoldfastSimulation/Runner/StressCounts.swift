@@ -12,6 +12,14 @@ public struct StressCounts: Sendable {
   public var sealsTaken = 0
   public var crashes = 0
   public var remounts = 0
+  /// Breakable requests that were asked for, and those taken away.
+  public var recalls = 0
+  public var fences = 0
+  /// Operations that waited for holders, and those of them that were interrupted.
+  public var waits = 0
+  public var interruptions = 0
+  /// Looks at a standing scope's part of a map.
+  public var mapChecks = 0
   /// Device errors the volume met.
   public var deviceErrors = 0
   /// Stretches with damaged metadata, and those in which it was met; in the others it did no harm.
@@ -33,6 +41,11 @@ public struct StressCounts: Sendable {
     refusals.merge(other.refusals, uniquingKeysWith: +)
     skipped += other.skipped
     sealsTaken += other.sealsTaken
+    recalls += other.recalls
+    fences += other.fences
+    waits += other.waits
+    interruptions += other.interruptions
+    mapChecks += other.mapChecks
     crashes += other.crashes
     remounts += other.remounts
     deviceErrors += other.deviceErrors
@@ -49,7 +62,8 @@ extension StressCounts: CustomStringConvertible {
     }
     return "\(total) operations (\(list(operations)))\n"
       + "answers other than success: \(refusals.isEmpty ? "none" : list(refusals))\n"
-      + "\(sealsTaken) seals taken, \(remounts) remounts, \(crashes) crashes, \(deviceErrors) device errors, "
+      + "\(sealsTaken) seals taken, \(mapChecks) looks at what they hold, \(recalls) recalled, \(fences) fenced, "
+      + "\(waits) operations waited (\(interruptions) interrupted)\n\(remounts) remounts, \(crashes) crashes, \(deviceErrors) device errors, "
       + "\(mediaFaults) faults of metadata (\(mediaFaultsMet) met), \(repairs) repairs, \(skipped) void operations"
   }
 }
@@ -96,6 +110,11 @@ extension Operation {
     case .endProcess: "end-process"
     case .sealTimed: "seal-timed"
     case .holderExit: "holder-exit"
+    case .unpin: "unpin"
+    case .fence: "fence"
+    case .revoke: "revoke"
+    case .become: "become"
+    case .waiting(let operation, _): operation.word
     case .housekeep: "housekeep"
     case .remount: "remount"
     case .crash: "crash"
@@ -124,15 +143,12 @@ extension Operation {
     }
   }
 
-  /// A grant is taken back while its holder lives.
-  var withdrawsGrants: Bool {
-    if case .sealTimed = self { true } else { false }
-  }
-
   /// Requests may have come or gone.
   var concernsSeals: Bool {
     switch self {
-    case .seal, .sealNamed, .sealProcess, .sealTimed, .holderExit, .unseal, .unsealNamed, .endProcess, .close: true
+    case .seal, .sealNamed, .sealProcess, .sealTimed, .holderExit, .unseal, .unsealNamed, .endProcess, .close, .unpin,
+      .fence, .revoke:
+      true
     default: false
     }
   }
@@ -144,7 +160,8 @@ extension Operation {
       .truncate(let slot, _), .allocate(let slot, _, _, _), .seek(let slot, _, _), .sync(let slot, _),
       .mapRead(let slot, _, _), .mapWrite(let slot, _, _, _), .setMode(let slot, _), .setXattr(let slot, _, _, _, _),
       .getXattr(let slot, _), .removeXattr(let slot, _), .listXattrs(let slot), .seal(let slot, _, _),
-      .unseal(let slot, _), .sealNamed(let slot, _, _, _), .unsealNamed(let slot, _, _),
+      .unseal(let slot, _), .unpin(let slot, _, _), .revoke(let slot), .sealNamed(let slot, _, _, _),
+      .unsealNamed(let slot, _, _),
       .sealProcess(let slot, _, _, _), .sealTimed(let slot, _, _), .copy(_, _, let slot, _, _):
       slot
     default: nil
@@ -153,6 +170,17 @@ extension Operation {
 }
 
 extension ModelFilesystem {
+  /// The file an operation is about.
+  func subject(of operation: Operation) -> NodeID? {
+    if let slot = operation.handleSlot { return handle(slot)?.node }
+    switch operation {
+    case .truncateName(let at, _), .open(let at, _, _), .holderExit(let at, _, _), .unlink(let at):
+      if case .found(let id) = lookup(at) { return id }
+      return nil
+    default: return nil
+    }
+  }
+
   /// The file a seal is taken on, and how.
   func subject(ofSeal operation: Operation) -> (NodeID, SealSpec)? {
     switch operation {

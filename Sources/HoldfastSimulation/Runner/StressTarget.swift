@@ -25,8 +25,32 @@ final class TargetResults {
 protocol StressTarget: AnyObject {
   var results: TargetResults { get }
 
-  /// Performs `operation`. The model is in the state before it.
-  func perform(_ operation: Operation, _ model: ModelFilesystem) -> Outcome
+  /// Performs `operation`. The model is in the state before it. One that waits for holders is *parked*, if it comes to
+  /// that: it has no outcome yet, and other operations go on.
+  func perform(_ operation: Operation, _ model: ModelFilesystem, waits: Bool) -> Outcome
+
+  /// How this target would have `operation` wait; nil for not at all.
+  func patience(for operation: Operation, asked: Patience?, _ model: ModelFilesystem) -> Patience?
+
+  var isParked: Bool { get }
+
+  /// Whether nothing is in the parked operation's way any more, as far as can be told.
+  var isFree: Bool { get }
+
+  /// Whether it is known that nothing is.
+  var isCertainlyFree: Bool { get }
+
+  /// The end of a parked operation that nothing is in the way of.
+  func resume(_ operation: Operation, _ model: ModelFilesystem) -> Outcome
+
+  /// A signal ends a parked operation.
+  func interrupt(_ operation: Operation) -> Outcome
+
+  /// Whether a parked operation that nothing is in the way of stays where it is until `resume`.
+  var keepsItsTurn: Bool { get }
+
+  /// Whether recalls end by themselves: then none is left under way.
+  var hasRealClock: Bool { get }
 
   /// Whether this target may answer so whatever the model says; nothing was changed then.
   func tolerates(_ operation: Operation, _ outcome: Outcome, _ model: ModelFilesystem) -> Bool

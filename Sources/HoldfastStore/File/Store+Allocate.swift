@@ -42,7 +42,8 @@ extension Store {
     guard grows || allocates else {
       return try finishAllocate(number, size: nil, keep: false)
     }
-    let permit = try authorizeWrite(number, record, blocks, end: grows ? end : min(end, record.size), actor)
+    let permit = try authorizeWrite(
+      number, record, blocks, end: grows ? end : min(end, record.size), changing: .mapping, actor)
     try fill(number, blocks, growing: false, permit)
     if grows { try zeroTail(of: number, size: record.size, upTo: end) }
     try finishAllocate(number, size: grows ? end : nil, keep: keepSize && end > record.size)
@@ -130,7 +131,7 @@ extension Store {
     let grows = !keepSize && end > record.size
     let zeroing = MapChange.punch(byteOffset: offset, byteCount: length)
     let permit = try authorizeWrite(
-      number, record, blocks, end: grows ? end : min(end, record.size), with: [zeroing], actor)
+      number, record, blocks, end: grows ? end : min(end, record.size), changing: .mapping, with: [zeroing], actor)
     try fill(number, blocks, growing: false, permit)
     let whole = BlockRange(from: Block.count(covering: offset), to: end >> UInt64(Block.shift))
     if whole.isEmpty {

@@ -93,8 +93,10 @@ extension Store {
     // Never at others' expense: only while there is plenty.
     guard volume.freeBlocks > metadataReserve + 16 * extra else { return 0 }
     // Not over blocks that are mapped already.
-    if let next = try extent(of: number, from: end) { return min(extra, next.start - end) }
-    return extra
+    let next = try extent(of: number, from: end)
+    let more = BlockRange(start: end, count: min(extra, (next?.start ?? .max) - end))
+    // Nor into what a pin holds behind the end: nobody asked for these.
+    return seals.conflict(.fill(more), inode: number, by: .daemon) == nil ? more.count : 0
   }
 
   /// Gives back unwritten blocks behind the end that no fallocate asked for. With `ifUnlocked`, only when nobody uses

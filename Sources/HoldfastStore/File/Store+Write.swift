@@ -94,7 +94,7 @@ extension Store {
     guard offset <= Limits.fileBytes, UInt64(bytes.count) <= Limits.fileBytes - offset else { throw .fileTooBig }
     let end = offset + UInt64(bytes.count)
     let blocks = BlockRange.covering(byteOffset: offset, byteCount: UInt64(bytes.count))
-    let permit = try authorizeWrite(number, record, blocks, end: end, actor)
+    let permit = try authorizeWrite(number, record, blocks, end: end, changing: .contents, actor)
     try checkMetadataRoom(toSplit: number, blocks)
     try fill(number, blocks, growing: end > record.size, permit)
     if offset > record.size { try zeroTail(of: number, size: record.size, upTo: offset) }
@@ -108,46 +108,6 @@ extension Store {
   func checkMetadataRoom(toSplit number: InodeNumber, _ blocks: BlockRange) throws(FSError) {
     guard try hasUnwritten(number, blocks) else { return }
     try transaction(keys: Store.removalStep * Store.keysPerExtentEdit, .growing) { () throws(FSError) in }
-  }
-
-  /// The gate's word for a write or allocation of `blocks` that ends at byte `end`, and for what comes with it.
-  func authorizeWrite(
-    _ number: InodeNumber, _ record: InodeRecord, _ blocks: BlockRange, end: UInt64, with more: [MapChange] = [],
-    _ actor: Actor
-  ) throws(FSError) -> MapChangePermit {
-    let sizeBlocks = Block.count(covering: record.size)
-    let within = blocks.intersection(BlockRange(from: 0, to: sizeBlocks))
-    // A change of no block is none: unaligned overwrites of a `direct` image come here as well (row 2).
-    let changed = try unwrittenSpan(number, within)
-    let fill = MapChange.fill(changed)
-    var parts = more
-    if end > record.size || blocks.end > sizeBlocks {
-      parts.append(.grow(mapping: BlockRange(from: max(blocks.start, sizeBlocks), to: blocks.end)))
-    }
-    return try seals.authorize(fill, with: parts, inode: number, by: actor)
-  }
-
-  /// True when any block of `range` is a hole or unwritten. Under the inode's lock.
-  func hasUnwritten(_ number: InodeNumber, _ range: BlockRange) throws(FSError) -> Bool {
-    var isFound = false
-    try walk(number, range) { piece in
-      isFound = !piece.isWritten
-      return !isFound
-    }
-    return isFound
-  }
-
-  /// From the first to the last block of `range` that is a hole or unwritten. Under the inode's lock.
-  private func unwrittenSpan(_ number: InodeNumber, _ range: BlockRange) throws(FSError) -> BlockRange {
-    var span = BlockRange(start: range.start, count: 0)
-    var block = range.start
-    try walk(number, range) { piece in
-      let next = min(piece.end, range.end)
-      if !piece.isWritten { span = BlockRange(from: span.isEmpty ? block : span.start, to: next) }
-      block = next
-      return true
-    }
-    return span
   }
 
   /// Writes data into blocks that are all mapped; what an unwritten block gets beside the data is zeros.

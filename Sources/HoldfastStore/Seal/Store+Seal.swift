@@ -66,9 +66,9 @@ extension Store {
       guard record.isRegular else { throw .invalid(.argument) }
       guard request.preparation == .fill else { return try verify(inode, record, request.scope) }
       let blocks = request.scope.blocks(ofFile: record.size)
-      guard try hasUnwritten(inode, blocks) else { return }
-      if let refusal = seals.conflict(.fill(blocks), inode: inode, by: Actor(credentials: request.taker, handle: nil)) {
-        throw .sealed(refusal)
+      for run in try runs(of: inode, in: blocks, .contents) {
+        let actor = Actor(credentials: request.taker, handle: nil)
+        if let refusal = seals.conflict(.fill(run), inode: inode, by: actor) { throw .sealed(refusal) }
       }
     }
   }
@@ -166,7 +166,7 @@ extension Store {
       let blocks = asked.intersection(BlockRange(from: 0, to: Block.count(covering: record.size)))
       guard try hasUnwritten(inode, blocks) else { return }
       try reading { () throws(FSError) in try checkWritable() }
-      let permit = try seals.authorize(.fill(blocks), inode: inode, by: actor)
+      let permit = try authorizeWrite(inode, record, blocks, end: 0, changing: .contents, actor)
       try checkMetadataRoom(toSplit: inode, blocks)
       try fill(inode, blocks, growing: false, permit)
       var block = blocks.start
