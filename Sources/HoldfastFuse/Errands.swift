@@ -1,51 +1,47 @@
-/// Threads for what must not be done where it is noticed: parked calls made again, interrupted ones answered, recalls
-/// told. Not the workers' affair: those are in read(2), and one that did an errand could not take the holder's release.
+/// Threads for what must not be done where it is noticed. Not the workers' affair: those are in read(2), and one that did
+/// an errand could not take the holder's release.
 ///
-/// Owns: the queue, under `lock`. Threads start when all others are busy, up to `limit`, and stay.
+/// Owns: the queue, under `lock`, and its threads, from the start on: when the first recall comes it must not turn out
+/// that there are none to be had.
 
 import HoldfastBase
 
 final class Errands: @unchecked Sendable {
-  /// Calls made again may wait for each other's inode: a few threads keep the others going.
-  private static let limit = 4
-
   private let lock = Lock()
   private let changed = Condition()
   private var queue: [@Sendable () -> Void] = []
   private var next = 0
-  private var idle = 0
-  private var threads: [Thread] = []
   private var isStopped = false
+  private let name: String
+  private let threadCount: Int
+  private var threads: [Thread] = []
+
+  init(name: String, threads: Int) {
+    self.name = name
+    threadCount = threads
+  }
+
+  func start() {
+    threads = (0..<threadCount).map { number in Thread(name: "\(name) \(number)") { self.run() } }
+  }
 
   /// Returns at once; waits for nothing.
   func submit(_ errand: @escaping @Sendable () -> Void) {
-    lock.withLock {
-      queue.append(errand)
-      if idle == 0, threads.count < Self.limit, !isStopped {
-        threads.append(Thread(name: "errands \(threads.count)") { self.run() })
-      }
-      changed.signal()
-    }
+    lock.withLock { queue.append(errand) }
+    changed.signal()
   }
 
-  /// Waits for every errand submitted so far, and ends the threads. What is submitted later is not done.
+  /// Waits for every errand submitted so far, and those they submit, and ends the threads.
   func stop() {
-    let all = lock.withLock {
-      isStopped = true
-      changed.broadcast()
-      return threads
-    }
-    for thread in all { thread.join() }
+    lock.withLock { isStopped = true }
+    changed.broadcast()
+    for thread in threads { thread.join() }
   }
 
   private func run() {
     lock.lock()
     while true {
-      while next == queue.count, !isStopped {
-        idle += 1
-        changed.wait(lock)
-        idle -= 1
-      }
+      while next == queue.count, !isStopped { changed.wait(lock) }
       guard next < queue.count else { break }
       let errand = queue[next]
       next += 1

@@ -1,10 +1,10 @@
 /// Calls that may change an extent map, and therefore may have to wait until holders let go (docs/decisions/0006-recall.md):
 ///
-///     perform ── make ──→ answer
-///                 │ .mustWait
-///                 ▼
-///             ParkedCall ── woken ──→ make again, from the start
-///                 └── a signal, the unmount ──→ EINTR
+///     perform ── attempt ──→ answer
+///                   │ .mustWait
+///                   ▼
+///               ParkedCall ── woken ──→ attempt again, from the start
+///                   └── a signal, the unmount ──→ EINTR
 ///
 /// Nothing continues in the middle: what was true before the wait need not be true after it.
 
@@ -28,24 +28,29 @@ protocol MapChangingCall: Sendable {
   func failed(in session: MountSession)
   /// The same call, usable after the request's memory has gone to the next one.
   func kept() -> Self
+  /// What keeping it takes.
+  var keptBytes: Int { get }
 }
 
 extension MapChangingCall {
   func failed(in session: MountSession) {}
   func kept() -> Self { self }
+  var keptBytes: Int { 0 }
 }
 
 extension MountSession {
   func perform<Call: MapChangingCall>(_ call: Call, _ reply: consuming Reply<Call.Answer>) {
     counters.count(call.operation)
-    make(call, reply, turn: nil)
+    attempt(call, reply, turn: nil)
   }
 
   /// `turn`: of the breaker whose wait is over, and which ends when the call is made but before it is answered, or a
   /// caller would still meet the recall it has waited for.
-  fileprivate func make<Call: MapChangingCall>(_ call: Call, _ reply: consuming Reply<Call.Answer>, turn: UInt64?) {
+  fileprivate func attempt<Call: MapChangingCall>(
+    _ call: Call, _ reply: consuming Reply<Call.Answer>, turn: UInt64?
+  ) {
     do throws(FSError) {
-      let result = try make(call, turn)
+      let result = try attempt(call, turn)
       call.answer(reply, result, in: self)
     } catch .mustWait(let breaker) {
       ParkedCall(call.kept(), reply, breaker: breaker, self).park()
@@ -55,7 +60,7 @@ extension MountSession {
     }
   }
 
-  private func make<Call: MapChangingCall>(_ call: Call, _ turn: UInt64?) throws(FSError) -> Call.Result {
+  private func attempt<Call: MapChangingCall>(_ call: Call, _ turn: UInt64?) throws(FSError) -> Call.Result {
     defer { if let turn { store.seals.endTurn(turn) } }
     return try call.make(in: self)
   }
@@ -83,10 +88,10 @@ class Parked: @unchecked Sendable {
   /// so the answer is somebody else's errand. Does nothing when the wait is over anyhow.
   func giveUp() {
     guard session.store.seals.giveUp(breaker) else { return }
-    session.errands.submit { self.answerInterrupted() }
+    session.notices.submit { self.answer(.interrupted) }
   }
 
-  fileprivate func answerInterrupted() { fatalError("abstract") }
+  fileprivate func answer(_ error: FSError) { fatalError("abstract") }
 }
 
 /// Its reply is answered by whoever ended the wait: `SealTable` tells each of them, once, whether it was they.
@@ -105,27 +110,31 @@ private final class ParkedCall<Call: MapChangingCall>: Parked, @unchecked Sendab
   /// Registered for interruption before it is published: libfuse may call back within.
   func park() {
     registering.withLock { reply!.onInterrupt(self) }
-    let isOpen = session.parkingLot.insert(self)
-    switch session.store.seals.park(breaker, wake: { self.session.errands.submit { self.makeAgain() } }) {
-    case .parked: if !isOpen { giveUp() }
-    case .over: session.errands.submit { self.makeAgain() }
-    case .gaveUp: session.parkingLot.remove(self)
+    let entry = session.parkingLot.enter(self, bytes: call.keptBytes)
+    if entry == .full {
+      if session.store.seals.giveUp(breaker) { answer(.recallInFlight) }
+      return
+    }
+    switch session.store.seals.park(breaker, wake: { self.session.retries.submit { self.attemptAgain() } }) {
+    case .parked: if entry == .closed { giveUp() }
+    case .over: session.retries.submit { self.attemptAgain() }
+    case .gaveUp: session.parkingLot.leave(self)
     }
   }
 
-  private func makeAgain() {
-    let reply = leave()
-    session.make(call, reply, turn: breaker)
+  private func attemptAgain() {
+    let reply = takeReply()
+    session.attempt(call, reply, turn: breaker)
   }
 
-  fileprivate override func answerInterrupted() {
-    let reply = leave()
+  fileprivate override func answer(_ error: FSError) {
+    let reply = takeReply()
     call.failed(in: session)
-    session.fail(reply, .interrupted, call.operation, call.inode)
+    session.fail(reply, error, call.operation, call.inode)
   }
 
-  private func leave() -> Reply<Call.Answer> {
-    session.parkingLot.remove(self)
+  private func takeReply() -> Reply<Call.Answer> {
+    session.parkingLot.leave(self)
     registering.lock()
     let reply = self.reply.take()!
     registering.unlock()
@@ -134,30 +143,44 @@ private final class ParkedCall<Call: MapChangingCall>: Parked, @unchecked Sendab
   }
 }
 
-/// Every operation that waits, so that an unmount can end their waits.
+/// Every operation that waits, so that an unmount can end their waits, and so that what they keep is bounded.
 /// Owns: the set, under `lock`.
 final class ParkingLot: @unchecked Sendable {
+  enum Entry { case open, closed, full }
+
+  /// For the bytes of parked WRITEs, at most 1 MiB each, of whoever makes them wait: about what the page cache of a small
+  /// machine spares. Beyond, who would wait is told to try again.
+  private static let maximumBytes = 256 << 20
+
   private let lock = Lock()
-  private var parked: [ObjectIdentifier: Parked] = [:]
+  private var parked: [ObjectIdentifier: (call: Parked, bytes: Int)] = [:]
+  private var bytes = 0
   private var isClosed = false
 
   var count: Int { lock.withLock { parked.count } }
 
-  /// False when nobody is to wait any more.
-  fileprivate func insert(_ call: Parked) -> Bool {
+  /// `closed`: nobody is to wait any more. `full`: it was not let in.
+  fileprivate func enter(_ call: Parked, bytes keptBytes: Int) -> Entry {
     lock.withLock {
-      parked[ObjectIdentifier(call)] = call
-      return !isClosed
+      guard keptBytes == 0 || bytes + keptBytes <= Self.maximumBytes else { return .full }
+      parked[ObjectIdentifier(call)] = (call, keptBytes)
+      bytes += keptBytes
+      return isClosed ? .closed : .open
     }
   }
 
-  fileprivate func remove(_ call: Parked) { lock.withLock { parked[ObjectIdentifier(call)] = nil } }
+  /// Does nothing for one that is not in.
+  fileprivate func leave(_ call: Parked) {
+    lock.withLock {
+      if let left = parked.removeValue(forKey: ObjectIdentifier(call)) { bytes -= left.bytes }
+    }
+  }
 
   /// Who waits is answered EINTR, and whoever comes later too.
   func close() {
     let waiting = lock.withLock {
       isClosed = true
-      return Array(parked.values)
+      return parked.values.map(\.call)
     }
     for call in waiting { call.giveUp() }
   }

@@ -12,6 +12,8 @@ public enum MountError: Error, Equatable, CustomStringConvertible {
   case helper(path: String, message: String)
   /// libfuse could not start, or the kernel did not accept the session.
   case session
+  /// No descriptors or threads for what watches over seals.
+  case resources
   case volume(FSError)
 
   public var description: String {
@@ -24,6 +26,7 @@ public enum MountError: Error, Equatable, CustomStringConvertible {
     case .refused(let path, let code): "mount on \(path): \(String(cString: strerror(code)))"
     case .helper(let path, let message): "mount on \(path): \(message)"
     case .session: "the kernel and libfuse did not agree on a session"
+    case .resources: "no file descriptors or threads left for the daemon (see ulimit)"
     case .volume(let error): error.description
     }
   }

@@ -18,12 +18,18 @@ final class MountSession: @unchecked Sendable {
   let mountPoint: String
   let transport = KernelTransport()
   let handles = HandleTable()
-  let notifier = Notifier()
+  /// Of attributes and polls.
+  let notifier = Notifier(name: "notifier")
+  /// Of pages: the kernel may wait for one that a parked write has locked, and nobody else is to wait with it.
+  let pageNotifier = Notifier(name: "page notifier")
   let counters = OperationCounters()
   let buffers = TransferBuffers()
   let snapshots = TextSnapshots()
   let parkingLot = ParkingLot()
-  let errands = Errands()
+  /// Parked calls are made again here. They may wait for each other's inode: a few keep the others going.
+  let retries = Errands(name: "retries", threads: 4)
+  /// What is brief and must not wait for those: holders are told of recalls, interrupted callers answered.
+  let notices = Errands(name: "notices", threads: 1)
   let capabilities = FileCapabilities()
   let processWatcher: ProcessWatcher
   let log: SessionLog
@@ -66,7 +72,7 @@ final class MountSession: @unchecked Sendable {
 
   /// The volume is shut down: what the kernel still has in its caches is not to look as if it were not.
   func forgetCaches() {
-    for inode in store.heldInodes { notifier.invalidatePages(of: inode, offset: 0, length: 0) }
+    for inode in store.heldInodes { pageNotifier.invalidatePages(of: inode, offset: 0, length: 0) }
   }
 
   /// Answers with an error, counted and, where somebody should know, logged.

@@ -5,6 +5,7 @@
 /// session as umount does; files still open on it answer ENOTCONN from then on.
 
 import CFuse3
+import CPlatform
 import Glibc
 import HoldfastBase
 import HoldfastStore
@@ -23,6 +24,7 @@ public enum MountedVolume {
     store: Store, image: String, mountPoint: String, options: MountOptions,
     logger: Logger = Logger(label: "holdfast"), onReady: () -> Void
   ) throws(MountError) {
+    holdfast_raise_descriptor_limit()
     let served = serve(
       store: store, image: image, mountPoint: mountPoint, options: options, logger: logger, onReady: onReady)
     do throws(FSError) {
@@ -41,6 +43,7 @@ public enum MountedVolume {
       let log = SessionLog(logger)
       let session = MountSession(store: store, image: image, mountPoint: mountPoint, options: options, log: log)
       defer { session.processWatcher.stop() }
+      guard session.processWatcher.start() else { throw .resources }
       session.startHolderNotices()
       store.onFailure = { [unowned store] error in
         if case .shutDown = store.health {
@@ -62,6 +65,9 @@ public enum MountedVolume {
         onEnd: { events.send(.ended) })
       session.transport.onInitialized = { events.send(.ready) }
       session.notifier.start(connection.handle)
+      session.pageNotifier.start(connection.handle)
+      session.retries.start()
+      session.notices.start()
       workers.start()
       let isReady = wait(for: events, session: session) {
         onReady()
@@ -77,8 +83,10 @@ public enum MountedVolume {
       session.parkingLot.close()
       session.processWatcher.stop()
       session.endHolderNotices()
-      session.errands.stop()
+      session.retries.stop()
+      session.notices.stop()
       session.notifier.stop()
+      session.pageNotifier.stop()
       return isReady ? .success(()) : .failure(.session)
     } catch {
       return .failure(error)

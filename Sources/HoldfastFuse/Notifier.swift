@@ -16,6 +16,7 @@ final class Notifier: @unchecked Sendable {
     case poll(OpaquePointer)
   }
 
+  private let name: String
   private let lock = Lock()
   private let changed = Condition()
   private var queue: [Message] = []
@@ -23,9 +24,11 @@ final class Notifier: @unchecked Sendable {
   private var isIdle = true
   private var thread: Thread?
 
+  init(name: String) { self.name = name }
+
   func start(_ session: OpaquePointer) {
     nonisolated(unsafe) let session = session
-    thread = Thread(name: "notifier") { self.run(session) }
+    thread = Thread(name: name) { self.run(session) }
   }
 
   /// Bytes `offset ..< offset + length` of the page cache no longer show what the file holds; 0: to the end.

@@ -180,8 +180,10 @@ extension MountSession {
 
     /// The page cache took the bytes before they were refused.
     func failed(in session: MountSession) {
-      session.notifier.invalidatePages(of: inode, offset: offset, length: UInt64(bytes.count))
+      session.pageNotifier.invalidatePages(of: inode, offset: offset, length: UInt64(bytes.count))
     }
+
+    var keptBytes: Int { bytes.count }
 
     func kept() -> Self {
       if copy != nil { return self }

@@ -12,7 +12,7 @@ final class SessionLog: @unchecked Sendable {
   /// Of errors: a program may try what is refused in a loop.
   private static let errorsPerSecond = 10
   /// Of recalls, fences and revokes, each of which somebody will ask for: only a flood is cut.
-  private static let noticesPerSecond = 1000
+  private static let noticesPerSecond = 100
 
   let logger: Logger
   private let errors = Rate(linesPerSecond: errorsPerSecond)

@@ -17,6 +17,12 @@ public enum ProcessInfo {
 
   /// The process a thread belongs to: FUSE tells thread ids. nil when there is no such thread.
   public static func process(ofThread tid: Int32) -> Int32? {
+    // A process can be opened by its own id only: most callers are their process's first thread, and this is cheap.
+    let pidfd = tid > 0 ? holdfast_pidfd_open(tid) : -1
+    if pidfd >= 0 {
+      close(pidfd)
+      return tid
+    }
     guard tid > 0, let status = read("/proc/\(tid)/status"), let text = field("Tgid:", of: status) else { return nil }
     return Int32(text)
   }

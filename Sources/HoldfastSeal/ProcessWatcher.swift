@@ -1,7 +1,7 @@
 /// Ends requests in time: those bound to a process when it exits (row 27), those with a ttl when it runs out, recalled
 /// ones when their holders did not let go.
 /// Owns one thread, one epoll set, an eventfd that wakes it, and one pidfd per watched process however many
-/// requests it holds. The thread starts with the first need and ends with `stop()`.
+/// requests it holds. The thread starts with `start()` or the first need, and ends with `stop()`.
 ///
 /// Lock: `lock` guards the entries and is held for epoll_ctl(2), close(2) and the like at most. The table's lock is
 /// below it; the calls that run the table's callbacks (`releaseExpired`, `fenceOverdue`) are made without it. The running thread
@@ -47,6 +47,12 @@ public final class ProcessWatcher: @unchecked Sendable {
     table.onEarlierDeadline = { [weak self] in self?.deadlineMovedNearer() }
     // Requests may stand already, restored from the disk.
     if table.hasDeadlines { deadlineMovedNearer() }
+  }
+
+  /// Starts the thread now, so that no deadline can come to be watched by nobody.
+  /// - Returns: false when there are no descriptors or threads left.
+  public func start() -> Bool {
+    lock.withLock { (try? startIfNeeded()) != nil }
   }
 
   /// Runs `body`, which inserts a request bound to the process of `pid` (a thread's id will do), passing the

@@ -44,6 +44,9 @@ struct HeldCommand: ~Copyable {
 
   deinit { close(signals) }
 
+  /// How often a file that is recalled is looked at: rarely enough to cost nothing, often enough for any grace.
+  private static let lookAgainMilliseconds: Int32 = 500
+
   /// Runs it to its end; hold's exit status.
   mutating func run(_ command: [String]) throws(CommandError) -> Int32 {
     let child = try Subprocess.start(command, signalMask: originalMask)
@@ -59,11 +62,16 @@ struct HeldCommand: ~Copyable {
     let watched = files.filter { $0.status != .takenAway }
     var entries = [pollfd(fd: signals, events: Int16(POLLIN), revents: 0)]
     entries += watched.map { $0.file.pollEntry($0.status == .notRecalled ? .recall : .takenAway) }
-    guard poll(&entries, nfds_t(entries.count), -1) >= 0 else {
+    // COMMAND may let go by itself and take it again, which nobody tells of: then the next recall is to be passed on, too.
+    let areRecalled = watched.map { $0.status != .notRecalled }
+    guard poll(&entries, nfds_t(entries.count), areRecalled.contains(true) ? Self.lookAgainMilliseconds : -1) >= 0
+    else {
       if errno == EINTR { return false }
       throw CommandError("poll", errno: errno)
     }
-    for (held, entry) in zip(watched, entries.dropFirst()) where entry.revents != 0 { look(at: held, child) }
+    for (index, held) in watched.enumerated() where entries[index + 1].revents != 0 || areRecalled[index] {
+      look(at: held, child)
+    }
     return entries[0].revents != 0 && passOnSignal(to: child)
   }
 

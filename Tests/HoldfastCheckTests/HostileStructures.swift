@@ -52,6 +52,18 @@ import Testing
     #expect(bytes(device, blocks) == before)
   }
 
+  /// An orphan record of a number that no inode can have.
+  @Test func orphanOfNoInode() throws {
+    var image = Sample.image()
+    image.orphan(0, .unlinked)
+    let device = image.build()
+    #expect {
+      try mount(device)
+    } throws: { error in
+      if case FSError.corrupt(.orphanRecord, _) = error { true } else { false }
+    }
+  }
+
   /// Free space that lies over the metadata is handed out to nobody.
   @Test func freeSpaceOverMetadata() throws {
     var image = Sample.unsettled()

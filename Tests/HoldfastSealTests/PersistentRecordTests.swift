@@ -8,7 +8,8 @@ import Testing
     request(lifetime: .persistent),
     request(
       String(repeating: "n", count: 64), lifetime: .persistent, taker: Credentials(uid: .max, gid: .max, pid: .max),
-      kind: .breakable(graceSeconds: .max), scope: .range(byteOffset: Limits.fileBytes - 1, byteCount: 1), ttl: .max,
+      kind: .breakable(graceSeconds: SealSpecification.maximumGraceSeconds),
+      scope: .range(byteOffset: Limits.fileBytes - 1, byteCount: 1), ttl: .max,
       pinnedBytes: .max),
     request("x", lifetime: .persistent, kind: .breakable(graceSeconds: 0), scope: .range(byteOffset: 5, byteCount: 9)),
   ]

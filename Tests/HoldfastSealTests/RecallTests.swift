@@ -101,7 +101,10 @@ import Testing
     let now = Clocks.monotonicNanoseconds()
     let fenced = Recorder<String>()
     let withdrawn = Recorder<InodeNumber>()
-    table.onFence = { for info in $0 { fenced.add(info.request.name) } }
+    table.onTakenAway = { taken, how in
+      #expect(how == .fenced)
+      for info in taken { fenced.add(info.request.name) }
+    }
     table.onWithdrawal = { withdrawn.add($0) }
     #expect(table.fenceOverdue(now: now)! > now)
     #expect(table.count(file) == 1)
@@ -109,6 +112,36 @@ import Testing
     #expect(fenced.all == ["a"] && withdrawn.all == [file])
     #expect(table.count(file) == 0 && table.isStale(3))
     try table.take(request("new"), on: file)
+    table.checkInvariants()
+  }
+
+  /// What the disk knows of is forgotten there first, while it still stands and whoever waits for it sleeps: by a fence and
+  /// by a revoke. One that ends by itself meanwhile is not taken.
+  @Test(arguments: [TakenAway.fenced, .revoked]) func theRecordGoesFirst(_ how: TakenAway) throws {
+    try table.take(breakable("kept", lifetime: .persistent), on: file)
+    try table.take(breakable("given back", lifetime: .persistent), on: file)
+    try table.take(breakable("named"), on: file)
+    let woken = Recorder<Int>()
+    let number = try breaker()
+    #expect(table.park(number) { woken.add(1) } == .parked)
+    let forgotten = Recorder<[String]>()
+    let taken = Recorder<[String]>()
+    let table = table
+    let file = file
+    table.onTakingAway = { requests in
+      forgotten.add(requests.map(\.request.name))
+      #expect(table.count(file) == 3 && woken.all == [])
+      _ = try? table.release(.named(uid: alice.uid, name: "given back"), inode: file, by: alice)
+    }
+    table.onTakenAway = { requests, _ in taken.add(requests.map(\.request.name).sorted()) }
+    switch how {
+    case .fenced: table.fenceOverdue(now: Clocks.monotonicNanoseconds() + 100 * Clocks.nanosecondsPerSecond)
+    case .revoked: #expect(table.revoke(.all).count == 2)
+    }
+    #expect(forgotten.all.map { $0.sorted() } == [["given back", "kept"]])
+    #expect(taken.all == [["kept", "named"]])
+    #expect(woken.all == [1] && table.count(file) == 0)
+    table.endTurn(number)
     table.checkInvariants()
   }
 

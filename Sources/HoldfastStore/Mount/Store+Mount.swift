@@ -164,7 +164,7 @@ extension Store {
   private func loadUnfinishedBusiness() throws(FSError) {
     var key = Key(space: .orphan, object: 0, low: 0)
     while let (found, bytes) = try tree.first(from: key), found.space == .orphan {
-      guard let record = OrphanRecord(decoding: bytes) else {
+      guard let record = OrphanRecord(decoding: bytes), Lease.everyInode.contains(found.object) else {
         throw .corrupt(structure: .orphanRecord, block: tree.root.block)
       }
       if record.kind == .unlinked { unlinked.insert(found.object) } else { truncating.append(found.object) }

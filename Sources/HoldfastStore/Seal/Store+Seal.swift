@@ -27,6 +27,7 @@ extension Store {
       throw .recallInFlight
     }
     if request.preparation == .fill {
+      try checkBehindEnd(request.scope, inode)
       var handle: UInt64?
       if case .handle(let id) = request.lifetime { handle = id }
       // Its own breakable requests end with the filling; others' are recalled, and the taker told to try again.
@@ -54,6 +55,16 @@ extension Store {
       if let grant { return grant }
     }
     preconditionFailure("the third attempt grants or throws")
+  }
+
+  /// Filling writes nothing behind the end: what it cannot make sealable refuses it before it begins.
+  private func checkBehindEnd(_ scope: SealScope, _ inode: InodeNumber) throws(FSError) {
+    try inodeLocks.exclusive(inode) { () throws(FSError) in
+      let record = try reading { () throws(FSError) in try self.inode(inode) }
+      let end = Block.count(covering: record.size)
+      guard record.isRegular, let pinned = scope.blocks, pinned.end > end else { return }
+      try verify(inode, BlockRange(from: max(pinned.start, end), to: pinned.end))
+    }
   }
 
   /// What of the map would refuse a request that is refused anyhow: EINVAL is told before EAGAIN, and with ETXTBSY before
@@ -147,6 +158,13 @@ extension Store {
     let size = try reading { () throws(FSError) in try writableFile(inode) }.size
     // Nothing written lies behind the end: what is asked for there is left alone.
     var rest = scope.blocks(ofFile: size).intersection(BlockRange(from: 0, to: Block.count(covering: size)))
+    // All of it is judged before anything changes: what waits, waits once, and a refusal is whole.
+    if rest.count > Store.prepareStep {
+      try inodeLocks.exclusive(inode) { () throws(FSError) in
+        let record = try reading { () throws(FSError) in try writableFile(inode) }
+        _ = try authorizeWrite(inode, record, rest, end: 0, changing: .contents, actor)
+      }
+    }
     // In pieces, so that others' requests on the inode get their turn: the worst wait is one piece's zeros.
     while !rest.isEmpty {
       let piece = BlockRange(start: rest.start, count: min(rest.count, Store.prepareStep))
@@ -203,8 +221,13 @@ extension Store {
 
   /// Rule 4: holes, unwritten and shared extents in the scope are EINVAL. Preallocation behind the end is no reason.
   private func verify(_ inode: InodeNumber, _ record: InodeRecord, _ scope: SealScope) throws(FSError) {
-    let blocks = scope.blocks(ofFile: record.size).intersection(
-      BlockRange(from: 0, to: scope.endsWithFile ? Block.count(covering: record.size) : MapChange.endOfMap))
+    try verify(
+      inode,
+      scope.blocks(ofFile: record.size).intersection(
+        BlockRange(from: 0, to: scope.endsWithFile ? Block.count(covering: record.size) : MapChange.endOfMap)))
+  }
+
+  private func verify(_ inode: InodeNumber, _ blocks: BlockRange) throws(FSError) {
     var block = blocks.start
     try walk(inode, blocks) { (piece) throws(FSError) in
       let next = min(piece.end, blocks.end)

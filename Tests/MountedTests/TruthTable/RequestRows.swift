@@ -113,6 +113,19 @@ struct RequestRows {
     #expect(try holder.unpin(0, 20_000).seal_count == 0)
   }
 
+  /// Nothing behind the end can be made sealable: a refusal is whole.
+  @Test("Pins: fill that reaches beyond the end is EINVAL, and fills nothing")
+  func fillBeyondTheEnd() throws {
+    let path = try sharedVolume().freshFolder() / "file"
+    try path.create()
+    try path.truncate(64 << 10)
+    let holder = try path.open(O_RDWR)
+    defer { holder.close() }
+    #expect(throws: Errno(EINVAL)) { try holder.pin(0, 128 << 10, HOLDFAST_SEAL_FILL) }
+    #expect(try path.extents().isEmpty && path.sealCount() == 0)
+    try holder.pin(0, 64 << 10, HOLDFAST_SEAL_FILL)
+  }
+
   @Test("Pins: what is malformed takes nothing")
   func malformedPins() throws {
     let path = try sharedVolume().freshFolder() / "file"

@@ -159,6 +159,22 @@ struct RightRows {
     try path.unseal(name: "first")
   }
 
+  @Test("Precedence: EINVAL before EAGAIN")
+  func validityBeforeRecall() throws {
+    let path = try sharedFile([])
+    try path.truncate(100_000)
+    let (holder, other) = (try path.open(O_RDONLY | O_NONBLOCK), try path.open(O_RDWR | O_NONBLOCK))
+    defer {
+      holder.close()
+      other.close()
+    }
+    try holder.sealBreakable(graceSeconds: 300, HOLDFAST_SEAL_AS_IS)
+    #expect(throws: Errno(EAGAIN)) { try other.truncate(1) }
+    #expect(throws: Errno(EINVAL)) { try other.seal() }
+    #expect(throws: Errno(EAGAIN)) { try other.seal(HOLDFAST_SEAL_AS_IS) }
+    #expect(throws: Errno(EAGAIN)) { try other.seal(HOLDFAST_SEAL_FILL) }
+  }
+
   @Test("Precedence: EINVAL and ETXTBSY before EDQUOT")
   func refusalBeforeQuota() throws {
     let path = try sharedFile([], owner: Agent.user)
