@@ -75,6 +75,7 @@ extension MountSession {
     var argument: holdfast_prepare
     var caller: Credentials
     var operation: Operation { .ioctl }
+    var isLong: Bool { true }
 
     init(_ call: ControlCall) throws(FSError) {
       inode = call.inode

@@ -30,12 +30,15 @@ protocol MapChangingCall: Sendable {
   func kept() -> Self
   /// What keeping it takes.
   var keptBytes: Int { get }
+  /// It may take as long as a disk takes to write any amount.
+  var isLong: Bool { get }
 }
 
 extension MapChangingCall {
   func failed(in session: MountSession) {}
   func kept() -> Self { self }
   var keptBytes: Int { 0 }
+  var isLong: Bool { false }
 }
 
 extension MountSession {
@@ -115,9 +118,10 @@ private final class ParkedCall<Call: MapChangingCall>: Parked, @unchecked Sendab
       if session.store.seals.giveUp(breaker) { answer(.recallInFlight) }
       return
     }
-    switch session.store.seals.park(breaker, wake: { self.session.retries.submit { self.attemptAgain() } }) {
+    let retries = call.isLong ? session.longRetries : session.retries
+    switch session.store.seals.park(breaker, wake: { retries.submit { self.attemptAgain() } }) {
     case .parked: if entry == .closed { giveUp() }
-    case .over: session.retries.submit { self.attemptAgain() }
+    case .over: retries.submit { self.attemptAgain() }
     case .gaveUp: session.parkingLot.leave(self)
     }
   }

@@ -28,6 +28,8 @@ final class MountSession: @unchecked Sendable {
   let parkingLot = ParkingLot()
   /// Parked calls are made again here. They may wait for each other's inode: a few keep the others going.
   let retries = Errands(name: "retries", threads: 4)
+  /// Those that may take minutes wait for each other only.
+  let longRetries = Errands(name: "long retries", threads: 2)
   /// What is brief and must not wait for those: holders are told of recalls, interrupted callers answered.
   let notices = Errands(name: "notices", threads: 1)
   let capabilities = FileCapabilities()

@@ -67,6 +67,7 @@ public enum MountedVolume {
       session.notifier.start(connection.handle)
       session.pageNotifier.start(connection.handle)
       session.retries.start()
+      session.longRetries.start()
       session.notices.start()
       workers.start()
       let isReady = wait(for: events, session: session) {
@@ -84,6 +85,7 @@ public enum MountedVolume {
       session.processWatcher.stop()
       session.endHolderNotices()
       session.retries.stop()
+      session.longRetries.stop()
       session.notices.stop()
       session.notifier.stop()
       session.pageNotifier.stop()

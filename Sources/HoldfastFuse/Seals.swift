@@ -23,6 +23,7 @@ extension MountSession {
   /// Takes the request `specification` describes. With `handle` it is bound to that handle, unless the
   /// specification says otherwise; without, it is the caller's named one.
   /// - Precondition: `checkSealRight` passed.
+  /// - Throws: `.notPermitted` also for a process of another user and for a longer grace than the mount's.
   func takeSeal(
     _ specification: SealSpecification, name: String, handle: UInt64?, createOnly: Bool, of inode: InodeNumber,
     by caller: Credentials
@@ -32,9 +33,16 @@ extension MountSession {
     let request = SealRequest(
       specification, name: name, handle: handle, taker: taker,
       defaultGraceSeconds: store.seals.options.defaultGraceSeconds, command: ProcessInfo.command(of: taker.pid))
+    if case .breakable(let grace) = request.kind, grace > store.seals.options.defaultGraceSeconds,
+      !isAdministrator(caller)
+    {
+      // So long others' operations may have to wait: that is the administrator's to say.
+      throw .notPermitted
+    }
     guard let pid = specification.pid else { return try take(request, createOnly, inode) }
     return try processWatcher.whileWatching(pid) { process throws(FSError) in
-      if request.signal != nil, !ProcessInfo.mayBeSignalled(process, by: caller.uid) { throw .notPermitted }
+      // Blocks that are taken from it wait for its end: that is for who could end it.
+      guard ProcessInfo.mayBeSignalled(process, by: caller.uid) || isAdministrator(caller) else { throw .notPermitted }
       var bound = request
       bound.lifetime = .process(process)
       return try take(bound, createOnly, inode)

@@ -25,7 +25,6 @@ struct RequestIndex {
   /// What a user holds, or all; the daemon's own requests for leases are nobody's.
   struct Usage: Equatable {
     var requests = 0
-    /// Wraps in a sum of all only where root, who has no limit, pins more than there are bytes.
     var pinnedBytes: UInt64 = 0
 
     mutating func add(_ request: SealRequest) {
@@ -77,8 +76,9 @@ struct RequestIndex {
   private var identities: [IdentityKey: Slot] = [:]
   private var handles: [UInt64: SlotSet] = [:]
   private var processes: [Int32: SlotSet] = [:]
+  /// Of users who have limits.
   private var users: [UInt32: Usage] = [:]
-  /// Of all users together.
+  /// Of all those users together.
   private(set) var usage = Usage()
   private var lastID: UInt64 = 0
 
@@ -178,7 +178,7 @@ struct RequestIndex {
       inodes[inode]!.processBound += 1
     case .name, .persistent, .lease: break
     }
-    if request.lifetime != .lease {
+    if request.isCounted {
       users[request.uid, default: Usage()].add(request)
       usage.add(request)
     }
@@ -213,7 +213,7 @@ struct RequestIndex {
       if processes[pid]!.isEmpty { processes[pid] = nil }
     case .name, .persistent, .lease: break
     }
-    if request.lifetime != .lease {
+    if request.isCounted {
       users[request.uid]!.subtract(request)
       usage.subtract(request)
       if users[request.uid]!.requests == 0 { users[request.uid] = nil }
@@ -227,7 +227,6 @@ struct RequestIndex {
   /// Traps where an index disagrees with the requests. For tests.
   func checkInvariants() {
     var recount: [UInt32: Usage] = [:]
-    var leases = 0
     for slot in allSlots() {
       let entry = self[slot]
       precondition(claims[slot] == entry.request.claim)
@@ -249,13 +248,9 @@ struct RequestIndex {
       case .process(let pid): precondition(processes[pid]!.slots.contains(slot))
       case .name, .persistent, .lease: break
       }
-      if entry.request.lifetime == .lease {
-        leases += 1
-      } else {
-        recount[entry.request.uid, default: Usage()].add(entry.request)
-      }
+      if entry.request.isCounted { recount[entry.request.uid, default: Usage()].add(entry.request) }
     }
-    precondition(recount == users && usage.requests == count - leases)
+    precondition(recount == users && usage.requests == users.values.reduce(0) { $0 + $1.requests })
     precondition(identities.count == count && inodes.values.reduce(0) { $0 + $1.all.count } == count)
     for entry in inodes.values {
       let groups = [entry.hard, entry.breakable]
@@ -265,4 +260,9 @@ struct RequestIndex {
     }
     precondition(handles.values.allSatisfy { !$0.isEmpty } && processes.values.allSatisfy { !$0.isEmpty })
   }
+}
+
+extension SealRequest {
+  /// Against the limits, which root has none of.
+  fileprivate var isCounted: Bool { uid != 0 }
 }

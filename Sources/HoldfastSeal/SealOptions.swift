@@ -12,7 +12,7 @@ public enum SealPolicy: String, CaseIterable, Sendable {
   case admin
 }
 
-/// What unprivileged users may hold at a time on a mount, each and together. uid 0 is not refused, but counted.
+/// What unprivileged users may hold at a time on a mount, each and together. uid 0 is neither refused nor counted.
 public struct SealLimits: Equatable, Sendable {
   /// Twice what a large holder takes (10^4 pins); at about 300 bytes each, 6 MiB of daemon memory per user.
   public static let defaultRequests = 20_000

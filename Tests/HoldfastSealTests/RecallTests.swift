@@ -119,7 +119,7 @@ import Testing
   /// by a revoke. One that ends by itself meanwhile is not taken.
   @Test(arguments: [TakenAway.fenced, .revoked]) func theRecordGoesFirst(_ how: TakenAway) throws {
     try table.take(breakable("kept", lifetime: .persistent), on: file)
-    try table.take(breakable("given back", lifetime: .persistent), on: file)
+    try table.take(breakable("given-back", lifetime: .persistent), on: file)
     try table.take(breakable("named"), on: file)
     let woken = Recorder<Int>()
     let number = try breaker()
@@ -131,14 +131,14 @@ import Testing
     table.onTakingAway = { requests in
       forgotten.add(requests.map(\.request.name))
       #expect(table.count(file) == 3 && woken.all == [])
-      _ = try? table.release(.named(uid: alice.uid, name: "given back"), inode: file, by: alice)
+      _ = try? table.release(.named(uid: alice.uid, name: "given-back"), inode: file, by: alice)
     }
     table.onTakenAway = { requests, _ in taken.add(requests.map(\.request.name).sorted()) }
     switch how {
     case .fenced: table.fenceOverdue(now: Clocks.monotonicNanoseconds() + 100 * Clocks.nanosecondsPerSecond)
     case .revoked: #expect(table.revoke(.all).count == 2)
     }
-    #expect(forgotten.all.map { $0.sorted() } == [["given back", "kept"]])
+    #expect(forgotten.all.map { $0.sorted() } == [["given-back", "kept"]])
     #expect(taken.all == [["kept", "named"]])
     #expect(woken.all == [1] && table.count(file) == 0)
     table.endTurn(number)

@@ -202,9 +202,16 @@ extension MountedTarget {
   }
 
   func map(of node: NodeID, _ model: ModelFilesystem) -> ObservedMap? {
-    guard isHoldfast, let generation = number("holdfast.generation", of: node, model),
-      let text = value("holdfast.extents", of: node, model)
-    else { return nil }
+    // One look: an operation that waited may be at work again meanwhile.
+    var look: (generation: UInt64, text: [UInt8])?
+    while look == nil {
+      guard isHoldfast, let generation = number("holdfast.generation", of: node, model),
+        let text = value("holdfast.extents", of: node, model),
+        let after = number("holdfast.generation", of: node, model)
+      else { return nil }
+      if generation == after { look = (generation, text) }
+    }
+    guard let (generation, text) = look else { return nil }
     var map = ObservedMap(generation: generation)
     for line in text.split(separator: UInt8(ascii: "\n")) {
       let words = String(decoding: line, as: UTF8.self).split(separator: " ")
