@@ -30,6 +30,8 @@ final class MountedJob: @unchecked Sendable {
     profile.users = 1
     profile.isMounted = true
     profile.mapsMemory = options.killCommand == nil
+    // Of an operation that was waiting at the moment of a kill nobody could say how far it came.
+    profile.takesBreakables = options.killCommand == nil
     // The kernel's FUSE answers these itself.
     profile.shiftsRanges = !target.isHoldfast
     generator = OperationGenerator(profile: profile, seed: options.seed, part: index)

@@ -54,9 +54,7 @@ extension MountedTarget {
     guard isHoldfast else { return nil }
     var access: Access? = operation.handleSlot.flatMap { model.handle($0)?.access }
     if case .open(_, _, let opened) = operation { access = opened }
-    if access?.contains(.nonblocking) == true { return nil }
-    // Of an operation that goes on at the moment of a kill nobody could say how far it came: those give up before.
-    return outage == nil ? asked ?? .released : .interrupted
+    return access?.contains(.nonblocking) == true ? nil : asked ?? .released
   }
 
   var isParked: Bool { parked != nil }

@@ -48,7 +48,7 @@ extension OperationGenerator {
   private mutating func spec(_ slot: Int, _ model: ModelFilesystem) -> SealSpec {
     var spec = SealSpec(
       random.pick([SealSpec.Preparation.strict, .fill, .asIs, .asIs]), createOnly: random.oneIn(8),
-      breakable: random.oneIn(2))
+      breakable: profile.takesBreakables && random.oneIn(2))
     guard random.oneIn(2) else { return spec }
     let size = model.handle(slot).flatMap { model.node($0.node) }.map { Int($0.size) } ?? 0
     // Sometimes behind the end, where there is nothing yet.

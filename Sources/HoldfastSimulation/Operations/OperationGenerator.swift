@@ -14,6 +14,7 @@ struct GeneratorProfile: Sendable {
   var isMounted = false
   /// Stores and loads through mappings; not where the filesystem may vanish under them.
   var mapsMemory = true
+  var takesBreakables = true
   /// Operations between crashes, on average; 0 never.
   var crashEvery = 0
   /// Operations between stretches of damaged metadata, on average; 0 never.

@@ -95,10 +95,10 @@ extension StressRunner {
   func noteFence(before: [NodeID: [ModelSeal]]) {
     let fenced = before.values.joined().filter(\.isRecalled)
     counts.fences += fenced.count
-    // A persistent one's record goes durably, unless the device fails: then a crash may show it again.
-    guard fenced.contains(where: \.isPersistent) else { return }
-    if !target.hasMetDeviceError { return model.allDurable() }
-    for (id, seals) in before where seals.contains(where: \.isRecalled) { model.doubtfulSeals[id] = seals }
+    // A persistent one's record goes before anything that may change the map; until the next commit a crash may show it again.
+    for (id, seals) in before where seals.contains(where: { $0.isRecalled && $0.isPersistent }) {
+      model.doubtfulSeals[id] = seals
+    }
   }
 
   /// What taking a request promises about the map (rule 4), and the number of standing requests.
