@@ -21,6 +21,8 @@ final class MountedTarget: StressTarget {
   var parked: WaitingCall?
   /// Inode to path, filled by `observe`.
   private var paths: [NodeID: [UInt8]] = [:]
+  /// Nothing was done since.
+  private var pathsAreCurrent = false
 
   /// Makes the folder. `isHoldfast` nil: find out.
   init(folder: String, maximumFileBytes: Int) throws(StressFailure) {
@@ -125,7 +127,9 @@ final class MountedTarget: StressTarget {
 
   /// Some path of a file: where `observe` found it, or where the model has it.
   func path(of node: NodeID, _ model: ModelFilesystem) -> [UInt8]? {
-    model.place(of: node).map { path($0, model) } ?? paths[node]
+    // After a crash the model does not know yet which names are there.
+    if pathsAreCurrent, let path = paths[node] { return path }
+    return model.place(of: node).map { path($0, model) } ?? paths[node]
   }
 
   /// The result of a system call: its value, or errno.
@@ -136,6 +140,7 @@ final class MountedTarget: StressTarget {
 
   func perform(_ operation: Operation, _ model: ModelFilesystem, waits: Bool) -> Outcome {
     results.count = 0
+    pathsAreCurrent = false
     let outcome = waits ? park(operation, model) : attempt(operation, model)
     if waits, isParked { return outcome }
     noteOutage(operation, outcome)
@@ -211,6 +216,7 @@ final class MountedTarget: StressTarget {
   func observe(_ model: ModelFilesystem) throws(StressFailure) -> ModelMetadata {
     var observed = ModelMetadata(root: root, mode: rootMode)
     paths = [:]
+    pathsAreCurrent = true
     var pending: [(NodeID, [UInt8])] = [(root, folder)]
     while let (directory, path) = pending.popLast() {
       guard list(path) == 0 else { throw StressFailure(.recovery, "cannot list \(told(path)): \(errnoName(errno))") }
