@@ -26,7 +26,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -82,12 +81,16 @@ static inline int holdfast_ofd_find_lock(int fd, int64_t start, int64_t length, 
 /* umount2(2): glibc's <sys/mount.h> cannot be included beside <linux/fs.h>. */
 static inline int holdfast_umount(const char *path, int flags) { return (int)syscall(SYS_umount2, path, flags); }
 
-/* As many descriptors as the process may have: requests bound to processes hold one for each. */
+/* As many descriptors as the process may have: requests bound to processes hold one for each. By the system call, since
+ * <sys/resource.h> is another with _GNU_SOURCE than Swift's module of glibc has. */
 static inline void holdfast_raise_descriptor_limit(void) {
-  struct rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
-  limit.rlim_cur = limit.rlim_max;
-  (void)setrlimit(RLIMIT_NOFILE, &limit);
+  struct {
+    uint64_t current, maximum;
+  } limit;
+  const int descriptors = 7; /* RLIMIT_NOFILE of the generic ABI: x86, Arm, RISC-V */
+  if (syscall(SYS_prlimit64, 0, descriptors, NULL, &limit) != 0 || limit.current == limit.maximum) return;
+  limit.current = limit.maximum;
+  (void)syscall(SYS_prlimit64, 0, descriptors, &limit, NULL);
 }
 
 static inline int holdfast_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
