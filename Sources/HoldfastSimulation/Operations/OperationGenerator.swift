@@ -114,7 +114,27 @@ struct OperationGenerator {
     if profile.remountEvery > 0, random.oneIn(profile.remountEvery) { return .remount }
     let at = random.below(limits.last!)
     let kind = kinds[limits.firstIndex { at < $0 }!]
-    return waiting(make(kind, model), model)
+    return waiting(whole(make(kind, model), model), model)
+  }
+
+  /// The kernel may send a write with an unaligned head as two requests, each judged for itself. Where the first may end a
+  /// lease or begin a recall before the second is refused, writes are made that are one.
+  private func whole(_ operation: Operation, _ model: ModelFilesystem) -> Operation {
+    guard profile.isMounted, let slot = operation.handleSlot, let handle = model.handle(slot),
+      model.seals[handle.node]?.contains(where: \.isBreakable) == true
+    else { return operation }
+    let size = model.node(handle.node).map { Int($0.size) } ?? 0
+    let block = Int(TruthTable.blockBytes)
+    func cut(_ offset: Int, _ length: Int) -> Int {
+      let head = (handle.access.contains(.append) ? size : offset) % block
+      return head == 0 ? length : min(length, block - head)
+    }
+    switch operation {
+    case .write(let slot, let offset, let length, let tag):
+      return .write(handle: slot, offset: offset, length: cut(offset, length), tag: tag)
+    case .append(let slot, let length, let tag): return .append(handle: slot, length: cut(size, length), tag: tag)
+    default: return operation
+    }
   }
 
   /// Most of those that meet breakable requests wait for them.

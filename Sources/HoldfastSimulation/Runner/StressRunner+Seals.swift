@@ -71,6 +71,8 @@ extension StressRunner {
     // Less than asked for was done: then the next request of it met them.
     if outcome.errno == EAGAIN || (outcome.errno == 0 && !expectation.refusal.isEmpty) {
       if let id = model.subject(of: operation) { counts.recalls += model.recall(expectation.recalled, of: id) }
+      // The first request of it may have met nothing but what is its own, and ended that.
+      if outcome.errno == 0 { adoptEndOfOwn(operation, expectation) }
     } else if outcome.errno == 0 {
       endOwn(operation, expectation)
     } else {

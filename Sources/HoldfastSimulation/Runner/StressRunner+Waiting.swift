@@ -53,6 +53,7 @@ extension StressRunner {
     counts.interruptions += 1
     let outcome = target.interrupt(operation)
     model.awaited = nil
+    if outcome.errno == 0 { adoptEndOfOwn(operation, expectation) }
     var interrupted = expectation
     interrupted.refusal = [EINTR]
     try settle(operation, interrupted, outcome)
