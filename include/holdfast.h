@@ -118,13 +118,55 @@ struct holdfast_recall_status {
 	__u64 remaining_ms; /* out: until the fence */
 };
 
-/* LAYOUT_GET / LAYOUT_RETURN: reserved for direct access; EOPNOTSUPP until then. */
+/* LAYOUT_GET: takes a request bound to this handle, as SEAL (length 0) or PIN (a range) does, and tells where the blocks
+ * are. WRITE wants a handle open for writing, else one open for reading. docs/ABI.md, Layouts. */
+#define HOLDFAST_LAYOUT_WRITE     0x01u /* stores through the image; else only loads */
+#define HOLDFAST_LAYOUT_BREAKABLE 0x02u /* gives way to who needs the map changed; else hard */
+#define HOLDFAST_LAYOUT_SHARED    0x04u /* WRITE beside handles that use the page cache: close-to-open consistency */
+#define HOLDFAST_LAYOUT_AS_IS     0x08u /* holes and unwritten blocks are no error: `state` tells them */
+#define HOLDFAST_LAYOUT_PAGE      0x10u /* takes nothing: more extents of the layout `layout_id`, from `cursor` on */
+
+/* Processes that EBUSY names. */
+#define HOLDFAST_LAYOUT_BUSY 7
 struct holdfast_layout {
 	__u32 version;
+	__u32 flags;         /* HOLDFAST_LAYOUT_* */
+	__u64 offset;        /* bytes, rounded outward to blocks of 4096 */
+	__u64 length;        /* 0: the whole file (offset 0 then) */
+	__u32 grace_seconds; /* breakable: 0 for the mount's default */
+	__u32 ttl_seconds;   /* 0: none */
+	__u64 layout_id;     /* out; in with PAGE */
+	__u64 cursor;        /* in with PAGE: byte of the file to go on from. Out: that of the next page, 0 when this was the last */
+	/* Out. */
+	__u64 generation;    /* of the map */
+	__u64 inode;
+	__u64 file_size;     /* bytes */
+	__u64 lease_offset;  /* byte of the image to lock: to be held before this call, see Leases */
+	__u64 image_device;  /* st_dev of the image, as stat(2) and makedev(3) have it */
+	__u64 image_inode;   /* st_ino */
+	__u64 image_rdev;    /* st_rdev of a block device, else 0 */
+	__u64 image_bytes;   /* of the volume; the image may be longer */
+	__u8 volume_uuid[16];
+	/* Out, with EINVAL: why not. */
+	__u32 defect;        /* HOLDFAST_DEFECT_* */
+	__u32 busy_count;    /* with EBUSY: other handles that use the page cache */
+	__u64 defect_offset;
+	__u64 defect_length;
+	__s32 busy_pid[HOLDFAST_LAYOUT_BUSY]; /* processes that opened them, the first so many; 0: none */
+	__u32 extent_count;  /* filled below; they begin and end where the layout does, holes are left out */
+	struct holdfast_extent extents[HOLDFAST_MAP_EXTENTS];
+};
+
+/* LAYOUT_RETURN: releases the layout; with SIZE and TIMES what was done with it becomes the file's. */
+#define HOLDFAST_LAYOUT_SET_SIZE  0x1u /* to `size`: what lies between the old end and it has been stored through the layout */
+#define HOLDFAST_LAYOUT_SET_TIMES 0x2u /* modification and change time: now */
+struct holdfast_layout_return {
+	__u32 version;
 	__u32 flags;
-	__u64 offset;
-	__u64 length;
-	__u64 reserved[12];
+	__u64 layout_id;
+	__u64 size;       /* bytes; 0 without SET_SIZE */
+	__u64 generation; /* out */
+	__u64 file_size;  /* out */
 };
 
 /* Daemon control, on the root directory. */
@@ -148,7 +190,7 @@ struct holdfast_remount {
 #define HOLDFAST_IOC_UNPIN         _IOWR(HOLDFAST_IOC_MAGIC, 0x04, struct holdfast_seal)
 #define HOLDFAST_IOC_PREPARE       _IOWR(HOLDFAST_IOC_MAGIC, 0x05, struct holdfast_prepare)
 #define HOLDFAST_IOC_LAYOUT_GET    _IOWR(HOLDFAST_IOC_MAGIC, 0x06, struct holdfast_layout)
-#define HOLDFAST_IOC_LAYOUT_RETURN _IOWR(HOLDFAST_IOC_MAGIC, 0x07, struct holdfast_layout)
+#define HOLDFAST_IOC_LAYOUT_RETURN _IOWR(HOLDFAST_IOC_MAGIC, 0x07, struct holdfast_layout_return)
 #define HOLDFAST_IOC_RECALL_STATUS _IOWR(HOLDFAST_IOC_MAGIC, 0x08, struct holdfast_recall_status)
 #define HOLDFAST_IOC_HOLDERS       _IOWR(HOLDFAST_IOC_MAGIC, 0x09, struct holdfast_json)
 #define HOLDFAST_IOC_MAP           _IOWR(HOLDFAST_IOC_MAGIC, 0x0a, struct holdfast_map)
