@@ -107,7 +107,7 @@ import Testing
     (holdfast_ioc_pin, MemoryLayout<holdfast_seal>.size), (holdfast_ioc_unpin, MemoryLayout<holdfast_seal>.size),
     (holdfast_ioc_prepare, MemoryLayout<holdfast_prepare>.size),
     (holdfast_ioc_layout_get, MemoryLayout<holdfast_layout>.size),
-    (holdfast_ioc_layout_return, MemoryLayout<holdfast_layout>.size),
+    (holdfast_ioc_layout_return, MemoryLayout<holdfast_layout_return>.size),
     (holdfast_ioc_recall_status, MemoryLayout<holdfast_recall_status>.size),
     (holdfast_ioc_holders, MemoryLayout<holdfast_json>.size), (holdfast_ioc_seals, MemoryLayout<holdfast_json>.size),
     (holdfast_ioc_info, MemoryLayout<holdfast_json>.size), (holdfast_ioc_map, MemoryLayout<holdfast_map>.size),

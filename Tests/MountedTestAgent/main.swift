@@ -100,13 +100,18 @@ func attributes(_ request: Request) -> Outcome? {
   }
 }
 
-/// `seal FD FLAGS NAME`, `unseal FD FLAGS NAME`, `seal-many FD COUNT`, `revoke FD`.
+/// `layout FD FLAGS` (LAYOUT_GET), `seal FD FLAGS NAME`, `unseal FD FLAGS NAME`, `seal-many FD COUNT`, `revoke FD`.
 func seals(_ request: Request) -> Outcome? {
   switch request.name {
   case "seal", "unseal":
     var argument = sealArgument(flags: request.number(2), name: request.text(3))
     return Outcome(
       hmt_ioctl(request.number(1), UInt(request.name == "seal" ? holdfast_ioc_seal : holdfast_ioc_unseal), &argument))
+  case "layout":
+    var argument = holdfast_layout()
+    argument.version = UInt32(HOLDFAST_ABI_VERSION)
+    argument.flags = request.number(2)
+    return Outcome(hmt_ioctl(request.number(1), UInt(holdfast_ioc_layout_get), &argument))
   case "seal-many":
     let count: Int = request.number(2)
     for index in 0..<count {
