@@ -10,6 +10,8 @@ final class EventPipe: @unchecked Sendable {
     case ended
     /// SIGTERM, SIGINT or SIGHUP arrived.
     case signalled
+    /// The kernel was told of a first file's blocks, or uses none any more.
+    case kernelHolding
   }
 
   private let reading: Int32
