@@ -21,17 +21,31 @@ public enum DeviceClaim: Sendable {
     var status = stat()
     guard fstat(fd, &status) == 0 else { throw .device(operation: .open, byteOffset: 0, errno: errno) }
     if status.st_mode & S_IFMT == S_IFBLK {
-      try withClaim(of: path) { (claimed) throws(FSError) in
+      try Self.withClaim(of: path) { (claimed) throws(FSError) in
         guard case .toBeMounted = self, holdfast_set_block_size(claimed, Int32(Block.size)) != 0 else { return }
         throw .device(operation: .open, byteOffset: 0, errno: errno)
       }
     } else if status.st_mode & S_IFMT == S_IFREG {
-      for device in LoopDevice.devices(showing: fd) { try withClaim(of: device) { _ throws(FSError) in } }
+      for device in LoopDevice.devices(showing: status) { try Self.withClaim(of: device) { _ throws(FSError) in } }
+    }
+  }
+
+  /// Of a loop device: others may show the same file.
+  static func checkSiblings(ofLoopDevice fd: Int32, showing below: Int32) throws(FSError) {
+    var device = stat()
+    var file = stat()
+    guard fstat(fd, &device) == 0, fstat(below, &file) == 0 else {
+      throw .device(operation: .open, byteOffset: 0, errno: errno)
+    }
+    for path in LoopDevice.devices(showing: file) {
+      var other = stat()
+      guard stat(path, &other) == 0, other.st_rdev != device.st_rdev else { continue }
+      try withClaim(of: path) { _ throws(FSError) in }
     }
   }
 
   /// Claims the device for as long as `body` runs.
-  private func withClaim(of path: String, _ body: (Int32) throws(FSError) -> Void) throws(FSError) {
+  private static func withClaim(of path: String, _ body: (Int32) throws(FSError) -> Void) throws(FSError) {
     let claimed = holdfast_open(path, O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK, 0)
     guard claimed >= 0 else {
       if errno == EBUSY { throw .deviceClaimed }

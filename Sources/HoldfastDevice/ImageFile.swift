@@ -46,6 +46,11 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
       }
       backingDescriptors = backing
       try (claim ?? (mode == .readWrite ? .unused : .any)).check(fd, path: path)
+      if mode == .readWrite {
+        for (upper, lower) in zip([fd] + backing, backing) {
+          try DeviceClaim.checkSiblings(ofLoopDevice: upper, showing: lower)
+        }
+      }
       let (size, isRegular) = try Self.byteCount(of: fd)
       self.isRegular = isRegular
       self.path = path

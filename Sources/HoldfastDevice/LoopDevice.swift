@@ -2,7 +2,7 @@
 
 import Glibc
 
-enum LoopDevice {
+public enum LoopDevice {
   private static let pathBytes = 4096
 
   /// The path of the file that the loop device open as `fd` shows, from sysfs; nil for anything else.
@@ -16,10 +16,15 @@ enum LoopDevice {
     return line(of: "/sys/dev/block/\(major):\(minor)/loop/backing_file")
   }
 
-  /// Paths of the loop devices that show the file open as `fd`.
-  static func devices(showing fd: Int32) -> [String] {
+  /// Paths of the loop devices that show the file at `path`.
+  public static func devices(showing path: String) -> [String] {
     var file = stat()
-    guard fstat(fd, &file) == 0, let folder = opendir("/sys/block") else { return [] }
+    return stat(path, &file) == 0 ? devices(showing: file) : []
+  }
+
+  /// Likewise, of the file with this `stat`.
+  static func devices(showing file: stat) -> [String] {
+    guard file.st_mode & S_IFMT == S_IFREG, let folder = opendir("/sys/block") else { return [] }
     defer { closedir(folder) }
     var found: [String] = []
     while let entry = readdir(folder) {

@@ -35,6 +35,12 @@ final class EventPipe: @unchecked Sendable {
     while write(writing, &byte, 1) < 0, errno == EINTR {}
   }
 
+  /// The next one; nil when there is none within so many milliseconds.
+  func next(within milliseconds: Int32) -> Event? {
+    var entry = pollfd(fd: reading, events: Int16(POLLIN), revents: 0)
+    return poll(&entry, 1, milliseconds) > 0 ? next() : nil
+  }
+
   func next() -> Event {
     var byte: UInt8 = 0
     while true {

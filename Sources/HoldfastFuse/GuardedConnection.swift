@@ -45,7 +45,8 @@ public enum GuardedConnection {
     answer(connection, unique: 0, error: resend)
   }
 
-  private static func serve(_ connection: Int32) {
+  /// Until the mount is gone.
+  static func serve(_ connection: Int32) {
     let memory = RequestMemory()
     defer { memory.deallocate() }
     while true {

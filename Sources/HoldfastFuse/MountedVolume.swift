@@ -106,10 +106,11 @@ public enum MountedVolume {
   ) -> Bool {
     var device: MountTable.Device?
     var isReady = false
-    /// A signal has asked for the end, and it was put off.
+    /// A signal has asked for the end.
     var isEndDue = false
+    var isPutOff = false
     while true {
-      switch events.next() {
+      switch isEndDue ? events.next(within: swapQuestionMilliseconds) : events.next() {
       case .ready:
         device = MountTable.device(mountedOn: session.mountPoint)
         if let device { ReadAhead.raise(device, isBlockDevice: session.options.blockDevice) }
@@ -118,29 +119,33 @@ public enum MountedVolume {
       case .ended:
         return isReady
       case .signalled:
-        if session.store.seals.kernelHoldsAny {
-          // swapoff finds its file by path: detached, the machine would swap to it until it is switched off.
-          session.log.logger.notice("a signal asks for the end: put off until the kernel lets files go (swapoff)")
-          isEndDue = true
-        } else {
-          detach(session, device)
-          return isReady
-        }
+        if !isEndDue { session.log.logger.notice("a signal asks for the end") }
+        isEndDue = true
       case .kernelHolding:
-        let isHolding = session.store.seals.kernelHoldsAny
-        if !swapGuard.keep(isHolding) {
+        if !swapGuard.keep(session.store.seals.kernelHoldsAny) {
           session.log.logger.warning("no swap guard: if this daemon dies, swapoff will not work")
         }
-        if isEndDue, !isHolding {
-          detach(session, device)
-          return isReady
+      case nil: break
+      }
+      guard isEndDue else { continue }
+      // swapoff finds its file by path: detached, the machine would swap to it until it is switched off.
+      if session.store.seals.kernelHoldsAny, let device, SwapFiles.isAny(on: device) {
+        if !isPutOff {
+          session.log.logger.notice("the end is put off until the machine swaps to no file here (swapoff)")
         }
+        isPutOff = true
+      } else {
+        detach(session, device)
+        return isReady
       }
     }
   }
 
+  /// While the end is put off. The kernel tells nobody of a swapoff but by closing the file, which others may have open.
+  private static let swapQuestionMilliseconds: Int32 = 1000
+
   private static func detach(_ session: MountSession, _ device: MountTable.Device?) {
-    session.log.logger.notice("a signal asks for the end: detaching \(session.mountPoint)")
+    session.log.logger.notice("detaching \(session.mountPoint)")
     // Writers that wait may have pages locked that the flush waits for.
     session.parkingLot.close()
     flush(session.mountPoint)

@@ -14,9 +14,10 @@ extension SealTable {
   ) throws(FSError) -> Bool {
     try withState { (state: inout State) throws(FSError) in
       guard state.index.hasSealOfSomebodys(inode), !handles.isEmpty else { throw .invalid(.notSealed) }
+      let isStanding = state.index.slot(.kernel, inode) != nil
+      if !isStanding, state.recalls.isBusy(inode) { throw .recallInFlight }
       state.kernel.add(handles, of: inode)
-      if state.index.slot(.kernel, inode) == nil {
-        if state.recalls.isBusy(inode) { throw .recallInFlight }
+      if !isStanding {
         let request = SealRequest(heldByKernelFor: asker)
         _ = state.index.add(request, inode: inode, generation: generation)
       }

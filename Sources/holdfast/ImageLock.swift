@@ -32,7 +32,7 @@ enum ImageLock {
         default: throw CommandError(path, Info.text(error))
         }
       }
-      if let mount = try MountTable.current().holdfast(ofImage: resolved).last {
+      if let mount = try Self.mount(of: resolved) {
         throw CommandError(path, "already mounted on \(mount.mountPoint)" + (isClaimed ? withoutDaemon : ""))
       }
       let user = isClaimed ? "the kernel" : user(of: resolved)
@@ -50,6 +50,15 @@ enum ImageLock {
 
   /// Its lock is free: nobody serves that mount.
   private static let withoutDaemon = ", and its daemon is gone: swapoff what is swapped to there, then unmount it"
+
+  /// By the image's own name, or as a loop device that shows it.
+  private static func mount(of path: String) throws(CommandError) -> MountEntry? {
+    let table = try MountTable.current()
+    for name in [path] + LoopDevice.devices(showing: path) {
+      if let mount = table.holdfast(ofImage: name).last { return mount }
+    }
+    return nil
+  }
 
   private static func isVolume(_ path: String) -> Bool {
     guard let image = try? UnlockedImage(path) else { return false }
