@@ -74,6 +74,17 @@ final class BlockVolume {
     guard poll(&wait, 1, 20_000) > 0 else { throw Trouble("the daemon outlives SIGKILL") }
   }
 
+  /// Whether a child of the daemon is its swap guard.
+  var hasGuard: Bool {
+    let processes = (try? Path("/proc").names()) ?? []
+    return processes.contains { name in
+      guard Int32(name) != nil, let status = try? Path("/proc/\(name)/status").contentsOfStream(),
+        let command = try? Path("/proc/\(name)/cmdline").contentsOfStream()
+      else { return false }
+      return status.contains("PPid:\t\(daemon)\n") && command.contains("swap-guard")
+    }
+  }
+
   func swapOn(_ path: Path) throws(Errno) {
     try check(hmt_swapon(path.bytes))
     swapFiles.append(path)
