@@ -1,7 +1,7 @@
 /// What the swap guard does: nothing while the daemon lives. When it has died, the mount goes on without a volume: the swap
 /// file can be opened and closed, which is what swapoff(2) wants, and the mount be unmounted; every other request gets
 /// ENOTCONN, as from any mount without its daemon. What a path needs beside that the kernel has cached
-/// (`CacheTime.forever`).
+/// (`CacheTime.forever`), but for access control lists, which it may have dropped: there are none then.
 ///
 /// Offsets are those of <linux/fuse.h>.
 
@@ -13,6 +13,7 @@ public enum GuardedConnection {
     static let forget: UInt32 = 2
     static let open: UInt32 = 14
     static let release: UInt32 = 18
+    static let getXattr: UInt32 = 22
     static let releaseDirectory: UInt32 = 29
     static let interrupt: UInt32 = 36
     static let destroy: UInt32 = 38
@@ -64,6 +65,7 @@ public enum GuardedConnection {
     case Opcode.forget, Opcode.batchForget, Opcode.interrupt: return
     case Opcode.release, Opcode.releaseDirectory, Opcode.destroy: answer(connection, unique: unique, error: 0)
     case Opcode.open where isForSwap(request, count): answerOpen(connection, unique: unique)
+    case Opcode.getXattr where isAccessControlList(request, count): answer(connection, unique: unique, error: -ENODATA)
     default: answer(connection, unique: unique, error: -ENOTCONN)
     }
   }
@@ -73,6 +75,14 @@ public enum GuardedConnection {
     guard count >= KernelTransport.requestHeaderBytes + 4 else { return false }
     let flags = request.load(fromByteOffset: KernelTransport.requestHeaderBytes, as: Int32.self)
     return flags & O_ACCMODE == O_RDWR && flags & O_TRUNC == 0
+  }
+
+  /// fuse_getxattr_in: size, padding; then the name.
+  private static func isAccessControlList(_ request: UnsafeRawPointer, _ count: Int) -> Bool {
+    let name = Array("system.posix_acl_".utf8)
+    let start = KernelTransport.requestHeaderBytes + 8
+    guard count >= start + name.count else { return false }
+    return UnsafeRawBufferPointer(start: request + start, count: name.count).elementsEqual(name)
   }
 
   /// fuse_out_header alone: length, error, unique.

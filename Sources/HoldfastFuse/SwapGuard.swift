@@ -21,7 +21,8 @@ final class SwapGuard {
 
   init(connection: Int32) { self.connection = connection }
 
-  /// The first place to look for memory must not be what swapoff may need. The guard inherits it.
+  /// The first place to look for memory must not be what swapoff may need. The guard inherits it. Best effort: it takes
+  /// CAP_SYS_RESOURCE.
   static func protectFromMemoryKiller() { SmallFile.write("-1000\n", to: "/proc/self/oom_score_adj") }
 
   /// Starts or ends it. False when it cannot be started.

@@ -27,7 +27,7 @@ import Testing
     for offset in [3, 4, 5, 6, 1 << 40] as [UInt64] {
       #expect(try place(volume, inode, offset * 4096) == nil, "unwritten, holes, behind the end")
     }
-    #expect(throws: FSError.notFound) { try place(volume, 9999) }
+    #expect(throws: FSError.stale) { try place(volume, 9999) }
     #expect(throws: FSError.invalid(.argument)) { try place(volume, Volume.root) }
     volume.store.closed(inode, handle: 1, writing: false)
     #expect(volume.store.seals.count(inode) == 1)
