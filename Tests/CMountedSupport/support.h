@@ -109,6 +109,13 @@ static inline void *hmt_map_private(size_t length) {
 }
 static inline int hmt_page_out(void *start, size_t length) { return madvise(start, length, 21 /* MADV_PAGEOUT */); }
 
+/* Faults of this process that waited for a device: getrusage(2)'s tenth word, as <sys/resource.h> is another with
+ * _GNU_SOURCE than Swift's module of glibc has. */
+static inline long hmt_major_faults(void) {
+  long usage[18];
+  return syscall(SYS_getrusage, 0, usage) == 0 ? usage[9] : -1;
+}
+
 /* A descriptor of another process, duplicated. */
 static inline int hmt_descriptor_of(pid_t pid, int descriptor) {
   int process = (int)syscall(SYS_pidfd_open, pid, 0);

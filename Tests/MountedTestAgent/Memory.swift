@@ -8,7 +8,8 @@ private nonisolated(unsafe) var memory: UnsafeMutableRawBufferPointer?
 /// Every word of a page tells which page it is; what no page of anything else holds.
 private func word(ofPage page: Int) -> UInt64 { 0x686f_6c64_6661_7374 &+ UInt64(page) }
 
-/// `fill-memory BYTES`, `page-out`, `swapped` (KiB of this process in swap), `check-memory` (words that are wrong).
+/// `fill-memory BYTES`, `page-out`, `swapped` (KiB of this process in swap), `major-faults`,
+/// `check-memory` (words that are wrong).
 func memoryRequests(_ request: Request) -> Outcome? {
   let pageBytes = 4096
   switch request.name {
@@ -23,6 +24,7 @@ func memoryRequests(_ request: Request) -> Outcome? {
   case "page-out":
     guard let memory else { return Outcome(0) }
     return Outcome(hmt_page_out(memory.baseAddress!, memory.count))
+  case "major-faults": return Outcome(hmt_major_faults())
   case "swapped": return Outcome(swappedKibibytes())
   case "check-memory":
     guard let memory else { return Outcome(0) }

@@ -151,10 +151,10 @@ extension Trait where Self == ConditionTrait {
 }
 
 /// A mounted volume for a test of the kernel's requests; fails, with the reason, where it must not be skipped and cannot be.
-func mountedBlockVolume(mebibytes: Int = 96) throws -> BlockVolume {
+func mountedBlockVolume(mebibytes: Int = 96, options: String = "blkdev") throws -> BlockVolume {
   if let obstacle = SwapEnvironment.obstacle { throw Trouble("\(SwapEnvironment.skipReason): \(obstacle)") }
   let volume = try BlockVolume(mebibytes: mebibytes)
-  do { try volume.mount() } catch {
+  do { try volume.mount(options) } catch {
     volume.remove()
     throw error
   }

@@ -15,9 +15,11 @@ struct SwapTests {
     let volume: BlockVolume
     let path: Path
     let agent: Agent
+    /// Of the agent, where the machine has them.
+    let group = MemoryGroup()
 
-    init() throws {
-      volume = try mountedBlockVolume()
+    init(options: String = "blkdev") throws {
+      volume = try mountedBlockVolume(options: options)
       path = volume.root / "swap"
       do {
         try path.create([UInt8](repeating: 0, count: SwapTests.fileBytes), mode: 0o600)
@@ -26,6 +28,7 @@ struct SwapTests {
         let made = try run(["mkswap", path.text])
         guard made.status == 0 else { throw Trouble("mkswap: \(made.errorLine)") }
         agent = try Agent()
+        try group?.add(agent.pid)
         try agent.call("fill-memory", SwapTests.memoryBytes)
       } catch {
         volume.remove()
@@ -35,18 +38,25 @@ struct SwapTests {
 
     func remove() {
       agent.kill()
+      group?.remove()
       volume.remove()
     }
 
     /// The process's memory is in swap, most of it.
     func swapOut(sourceLocation: SourceLocation = #_sourceLocation) throws {
       try agent.call("page-out")
+      group?.reclaim()
       let swapped = try agent.call("swapped")
       #expect(swapped << 10 > SwapTests.memoryBytes / 2, "\(swapped) KiB", sourceLocation: sourceLocation)
     }
 
+    /// All of it, read from the device where it was swapped out.
     func expectMemoryIntact(sourceLocation: SourceLocation = #_sourceLocation) throws {
+      let (swapped, faults) = (try agent.call("swapped"), try agent.call("major-faults"))
       #expect(try agent.call("check-memory") == 0, sourceLocation: sourceLocation)
+      if group != nil, swapped > 0 {
+        #expect(try agent.call("major-faults") > faults, "nothing was read back", sourceLocation: sourceLocation)
+      }
     }
 
     var isSwappedTo: Bool {
@@ -126,7 +136,8 @@ struct SwapTests {
   /// What was written before swapon and not synced waits in the device's page cache: it must not come to the device later
   /// than what was swapped out.
   @Test func lateWritebackDoesNotMeetSwap() throws {
-    let scene = try Scene()
+    // No commit of the background's, which would make it durable.
+    let scene = try Scene(options: "blkdev,commit=3600")
     defer { scene.remove() }
     let file = try scene.path.open(O_RDWR)
     let header = try file.read(4096, at: 0)
@@ -138,6 +149,7 @@ struct SwapTests {
     let image = try Path(scene.volume.device).open(O_RDWR)
     try image.sync()
     image.close()
+    #expect(try scene.pagesOnDevice() > SwapTests.memoryBytes / 4096 / 2)
     try scene.expectMemoryIntact()
     try scene.volume.swapOff(scene.path)
     try scene.volume.finish()
