@@ -23,11 +23,12 @@ for helper in mount mkfs fsck; do
   install -m 755 "$root/mount-helpers/$helper.holdfast" "$prefix/sbin/$helper.holdfast"
 done
 ln -sf mount.holdfast "$prefix/sbin/mount.fuse.holdfast"
+ln -sf mount.holdfast "$prefix/sbin/mount.fuseblk.holdfast"
 install -m 644 "$root/include/holdfast.h" "$prefix/include/holdfast.h"
 install -m 644 "$root/mount-helpers/holdfast.mount.example" "$prefix/share/holdfast/holdfast.mount.example"
 case $prefix in
   '' | /usr | /usr/local)
-    for helper in mount mkfs fsck mount.fuse; do
+    for helper in mount mkfs fsck mount.fuse mount.fuseblk; do
       [ "$prefix/sbin/$helper.holdfast" -ef "/sbin/$helper.holdfast" ] ||
         ln -sf "$prefix/sbin/$helper.holdfast" "/sbin/$helper.holdfast"
     done

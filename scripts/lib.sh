@@ -36,7 +36,8 @@ need_for_build() {
 }
 
 need_for_run() {
-  need_packages attr acl e2fsprogs util-linux
+  # mount: losetup, swapon.
+  need_packages attr acl e2fsprogs util-linux mount
 }
 
 # Builds for release; $root/.build/release/holdfast is there afterwards.

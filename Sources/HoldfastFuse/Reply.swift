@@ -150,6 +150,12 @@ extension Reply where Kind == Position {
   consuming func send(_ offset: UInt64) { fuse_reply_lseek(take(), off_t(offset)) }
 }
 
+/// Where a block of a file is, in blocks of the device; 0 for nowhere.
+enum BlockPlace {}
+extension Reply where Kind == BlockPlace {
+  consuming func send(_ block: UInt64) { fuse_reply_bmap(take(), block) }
+}
+
 enum VolumeStat {}
 extension Reply where Kind == VolumeStat {
   consuming func send(_ statistics: statvfs) {

@@ -21,7 +21,7 @@ struct Holdfast: ParsableCommand {
         holdfast unmount /mnt
       """,
     version: "holdfast 0.1.0",
-    subcommands: [Remount.self],
+    subcommands: [Remount.self, SwapGuardCommand.self],
     groupedSubcommands: [
       CommandGroup(
         name: "Volumes",
