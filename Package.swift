@@ -39,7 +39,9 @@ let package = Package(
     library("HoldfastSeal", ["HoldfastBase", "CPlatform"]),
     library("HoldfastStore", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal"]),
     library("HoldfastCheck", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
-    library("HoldfastClient", ["CPlatform", "CHoldfast", "HoldfastBase"]),
+    // Compiles as Embedded Swift, too: no strings, no existentials, no libc module.
+    library("HoldfastDirect", ["CPlatform", "CHoldfast"]),
+    library("HoldfastClient", ["CPlatform", "CHoldfast", "HoldfastBase", "HoldfastDirect"]),
     library(
       "HoldfastCommand",
       ["CPlatform", "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastClient"]),
