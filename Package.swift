@@ -57,6 +57,7 @@ let package = Package(
         "CFuse3", "CPlatform", "CHoldfast", "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal",
         "HoldfastStore", .product(name: "Logging", package: "swift-log"),
       ]),
+    tests("HoldfastDirectTests", ["CPlatform", "CHoldfast", "HoldfastDirect"]),
     tests("HoldfastFormatTests", ["HoldfastBase", "HoldfastFormat"]),
     tests(
       "HoldfastCheckTests",

@@ -11,7 +11,7 @@ public struct ImageName: ~Copyable {
   private static let structureBytes = textOffset + Int(HOLDFAST_JSON_BYTES)
 
   /// NUL-terminated.
-  public let bytes: UnsafeMutablePointer<CChar>
+  private let bytes: UnsafeMutablePointer<CChar>
 
   /// Asks the mount of an open file or directory. The daemon says the path as it sees it: absolute, of its own mount
   /// namespace.
@@ -30,15 +30,24 @@ public struct ImageName: ~Copyable {
 
   /// The string member "image" of a JSON object's text, which may end early.
   public init(information text: UnsafeRawBufferPointer) throws(DirectError) {
-    bytes = .allocate(capacity: Self.capacity)
+    let bytes = UnsafeMutablePointer<CChar>.allocate(capacity: Self.capacity)
     var reader = MemberReader(text: text)
     guard reader.copyString(member: "image", to: bytes, capacity: Self.capacity) else {
       bytes.deallocate()
       throw DirectError(.openImage, .noImageName)
     }
+    // Last: whole, it would be released by the error, too.
+    self.bytes = bytes
   }
 
   deinit { bytes.deallocate() }
+
+  /// The path, as long as `body` runs.
+  public borrowing func withPath<Result: ~Copyable, Failure>(
+    _ body: (UnsafePointer<CChar>) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    try body(bytes)
+  }
 }
 
 /// Walks over a JSON text, only as far as is needed to find a string member of the outermost object.
