@@ -7,6 +7,7 @@
 
 import CHoldfast
 import CPlatform
+import Synchronization
 
 /// What to ask for.
 public struct LayoutRequest: Equatable, Sendable {
@@ -51,7 +52,7 @@ public struct DirectLayout: ~Copyable, Sendable {
   /// Bytes, at the grant.
   public let fileSize: UInt64
   public let space: DirectSpace
-  private var isReturned = false
+  private let isReturned = Atomic<Bool>(false)
 
   /// Takes the lease and the layout.
   /// - Throws: `.lease`, `.getLayout` (LAYOUT_GET's errno; `.busy` with who; `.hole`, `.unwritten`, `.shared` with
@@ -84,7 +85,7 @@ public struct DirectLayout: ~Copyable, Sendable {
   }
 
   deinit {
-    if !isReturned { _ = Self.giveBack(file, identifier, size: nil, setTimes: false) }
+    if !isReturned.load(ordering: .relaxed) { _ = Self.giveBack(file, identifier, size: nil, setTimes: false) }
   }
 
   /// Releases the request. With `size` the file is that long from then on: everything between its old end and there
@@ -93,18 +94,18 @@ public struct DirectLayout: ~Copyable, Sendable {
   /// blocks.
   /// - Throws: `.returnLayout`: LAYOUT_RETURN's errno; the request has ended unless it says `.fenced`, when it had
   ///   before.
-  public consuming func giveBack(size: UInt64? = nil, setTimes: Bool = false) throws(DirectError) -> LayoutEnd {
-    isReturned = true
-    var code = Self.giveBack(file, identifier, size: size, setTimes: setTimes)
-    guard code.errno != 0 else { return code.end }
-    let error = DirectError(.returnLayout, errno: code.errno)
+  /// Only the first call does anything; the end of its life does the same with no size and no times.
+  public func giveBack(size: UInt64? = nil, setTimes: Bool = false) throws(DirectError) -> LayoutEnd {
+    guard !isReturned.exchange(true, ordering: .relaxed) else { throw DirectError(.returnLayout, errno: ENODATA) }
+    let (code, end) = Self.giveBack(file, identifier, size: size, setTimes: setTimes)
+    guard code != 0 else { return end }
     // Only the size was refused, maybe: do not hold the file for that.
-    if code.errno != ESTALE { code = Self.giveBack(file, identifier, size: nil, setTimes: false) }
-    throw error
+    if code != ESTALE { _ = Self.giveBack(file, identifier, size: nil, setTimes: false) }
+    throw DirectError(.returnLayout, errno: code)
   }
 
   /// Leaves the request to the handle: for a child after fork(2), whose parent has the same handle and layout.
-  public consuming func forget() { isReturned = true }
+  public func forget() { isReturned.store(true, ordering: .relaxed) }
 
   fileprivate static func giveBack(
     _ file: Int32, _ identifier: UInt64, size: UInt64?, setTimes: Bool

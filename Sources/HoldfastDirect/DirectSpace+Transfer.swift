@@ -47,7 +47,7 @@ extension DirectSpace {
   @inline(__always)
   private func read(_ piece: Piece, to bytes: UnsafeMutableRawPointer, room: Int) throws(DirectError) -> Int {
     let length = Int(piece.length)
-    guard let state = piece.state, state != .unwritten else {
+    guard piece.isOnImage else {
       memset(bytes, 0, length)
       return length
     }
@@ -88,6 +88,22 @@ extension DirectSpace {
 }
 
 extension DirectSpace {
+  /// Zeros in the rest of the block where a file of `size` bytes ends, but not from `offset` on: before it is stored behind the end,
+  /// since what lies there may be old.
+  /// - Throws: `.write`, as `write`.
+  public func zeroTail(of size: UInt64, upTo offset: UInt64) throws(DirectError) {
+    let mask = ExtentTable.blockBytes - 1
+    let end = min((size + mask) & ~mask, offset)
+    guard size < end else { return }
+    let count = Int(end - size)
+    try withUnsafeTemporaryAllocation(byteCount: count, alignment: 16) { (zeros) throws(DirectError) in
+      memset(zeros.baseAddress!, 0, count)
+      _ = try write(zeros.baseAddress!, count: count, at: size)
+    }
+  }
+}
+
+extension DirectSpace {
   /// preadv(2): as `read`, into several buffers one after the other.
   public func readVector(
     _ parts: UnsafePointer<iovec>, count: Int, at offset: UInt64, fileSize: UInt64
@@ -96,9 +112,7 @@ extension DirectSpace {
     guard offset < fileSize, total > 0 else { return 0 }
     guard offset >= start, offset < end else { throw DirectError(.read, .outsideLayout) }
     let piece = extents.piece(at: offset, limit: UInt64(total))
-    if piece.length == UInt64(total), offset + UInt64(total) <= min(fileSize, end), piece.state != nil,
-      piece.state != .unwritten
-    {
+    if piece.length == UInt64(total), offset + UInt64(total) <= min(fileSize, end), piece.isOnImage {
       let result = holdfast_direct_preadv(image.descriptor, parts, Int32(count), Int64(piece.physical))
       guard result >= 0 else { throw DirectError(.read, errno: Int32(-result)) }
       return Int(result)

@@ -33,10 +33,6 @@ public struct DirectExtent: Equatable, Sendable {
   }
 
   @inlinable public var logicalEnd: UInt64 { logical + length }
-  /// Whether its bytes are those on the image.
-  @inlinable public var isOnImage: Bool { state != .unwritten }
-  /// Whether it may be stored into, and mapped.
-  @inlinable public var isStorable: Bool { state == .written || state == .prepared }
 }
 
 public struct ExtentTable: ~Copyable, @unchecked Sendable {
@@ -106,6 +102,10 @@ struct Piece {
   var physical: UInt64
   /// nil: a hole.
   var state: DirectExtent.State?
+
+  /// Else it reads as zeros.
+  @inline(__always)
+  var isOnImage: Bool { state != nil && state != .unwritten }
 }
 
 extension ExtentTable {
@@ -123,6 +123,17 @@ extension ExtentTable {
     }
     let end = index + 1 < count ? self[index + 1].logical : UInt64.max
     return Piece(length: min(end - offset, limit), physical: 0, state: nil)
+  }
+
+  /// In how many pieces a range lies, holes included.
+  func pieces(_ offset: UInt64, _ length: UInt64) -> Int {
+    var position = offset
+    var pieces = 0
+    while position < offset + length {
+      position += piece(at: position, limit: offset + length - position).length
+      pieces += 1
+    }
+    return pieces
   }
 
   /// What keeps a range from being stored into or mapped, and in how many pieces it lies.

@@ -13,6 +13,9 @@ public struct MapOptions: OptionSet, Sendable {
   public static let populate = MapOptions(rawValue: 1)
   /// MAP_SYNC: stores are durable once the CPU's caches are flushed; only where the image has DAX, else EOPNOTSUPP.
   public static let sync = MapOptions(rawValue: 2)
+  /// Every byte is the image's, or there is no mapping. Without it a mapping for reading shows zeros where an as-is
+  /// layout has a hole or unwritten blocks; one for writing is always direct.
+  public static let direct = MapOptions(rawValue: 4)
 }
 
 public struct MappedRange: ~Copyable, @unchecked Sendable {
@@ -27,7 +30,17 @@ public struct MappedRange: ~Copyable, @unchecked Sendable {
     self.isWritable = isWritable
   }
 
-  deinit { _ = holdfast_direct_unmap(UInt(bitPattern: start), length) }
+  private var isReleased = false
+
+  deinit {
+    if !isReleased { _ = holdfast_direct_unmap(UInt(bitPattern: start), length) }
+  }
+
+  /// Leaves the mapping, and with it the lease, to the caller, who unmaps it by munmap(2) of all of it.
+  public consuming func release() -> UnsafeMutableRawBufferPointer {
+    isReleased = true
+    return UnsafeMutableRawBufferPointer(start: start, count: length)
+  }
 }
 
 extension DirectSpace {
@@ -53,8 +66,14 @@ extension DirectSpace {
     let length = (length + mask) & ~mask
     guard offset >= start, offset + length <= end else { throw DirectError(.map, .outsideLayout) }
     guard !writable || (isWritable && image.isWritable) else { throw DirectError(.map, .readOnly) }
-    let (defect, pieces) = extents.storable(offset, length)
-    if let defect { throw DirectError(.map, defect) }
+    let pieces: Int
+    if writable || options.contains(.direct) {
+      let found = extents.storable(offset, length)
+      if let defect = found.defect { throw DirectError(.map, defect) }
+      pieces = found.pieces
+    } else {
+      pieces = extents.pieces(offset, length)
+    }
     guard pieces <= Self.maximumPieces else { throw Self.tooManyPieces(pieces) }
 
     let first = extents.piece(at: offset, limit: length)
@@ -75,6 +94,11 @@ extension DirectSpace {
 
   /// Maps a piece over reserved addresses; 0 or the errno.
   private func place(_ piece: Piece, at address: UInt, writable: Bool, options: MapOptions) -> Int32 {
+    guard piece.isOnImage else {
+      let flags = holdfast_map_reserve | holdfast_map_fixed
+      let result = holdfast_direct_map(address, Int(piece.length), PROT_READ, flags, -1, 0)
+      return result < 0 ? Int32(-result) : 0
+    }
     let flags =
       (options.contains(.sync) ? holdfast_map_shared_sync : holdfast_map_shared) | holdfast_map_fixed
       | (options.contains(.populate) ? holdfast_map_populate : 0)
@@ -94,7 +118,7 @@ extension DirectSpace {
   private static func reserve(_ length: UInt64, congruentTo first: Piece) throws(DirectError) -> UInt {
     let huge = hugePageBytes
     let toBoundary = (huge - first.physical % huge) % huge
-    let slack = first.length >= toBoundary + huge ? huge : 0
+    let slack = first.isOnImage && first.length >= toBoundary + huge ? huge : 0
     let result = holdfast_direct_map(0, Int(length + slack), PROT_NONE, holdfast_map_reserve, -1, 0)
     guard result >= 0 else { throw DirectError(.map, errno: Int32(-result)) }
     guard slack > 0 else { return UInt(result) }

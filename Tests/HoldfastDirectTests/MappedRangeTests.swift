@@ -41,6 +41,18 @@ import Testing
     #expect(bytes(prepared, 0) == 5)
   }
 
+  /// Not direct: what has no bytes on the image is zeros, for who only reads.
+  @Test func holesMayBeRead() throws {
+    let image = try ScratchImage(blocks: 32)
+    let space = try image.space([(1, 20, 1, .written), (2, 1, 1, .unwritten), (3, 2, 1, .shared)])
+    let range = try space.map(0, 5 * 4096, writable: false)
+    #expect((0..<5).map { bytes(range, $0) } == [0, 21, 0, 3, 0])
+    var expected = DirectError(.map, .hole)
+    expected.defectLength = 4096
+    #expect(throws: expected) { _ = try space.map(0, 5 * 4096, writable: false, options: .direct) }
+    #expect(throws: expected) { _ = try space.map(0, 5 * 4096, writable: true) }
+  }
+
   /// Nothing of a mapping that failed half-way stays; nobody's mapping is hit.
   @Test func nothingStaysOfAFailure() throws {
     let image = try ScratchImage(blocks: 8)

@@ -28,7 +28,7 @@ import Testing
       }
       return nil
     }
-    for _ in 0..<2000 {
+    for _ in 0..<1000 {
       let offset = Int.random(in: 0..<34 * Self.block, using: &random)
       let count = Int.random(in: 0...6 * Self.block, using: &random)
       if Bool.random(using: &random) {
