@@ -1,6 +1,6 @@
 // swift-tools-version: 6.2
 // Layers, lowest first; a lower one never imports a higher one (scripts/check-layers.sh holds that):
-// CPlatform < Base < Format < Device < Seal < Store < Fuse, with Check beside Store and Client beside all.
+// CPlatform < Base < Format < Device < Seal < Store < Fuse, with Check beside Store and Direct < Client beside all.
 import PackageDescription
 
 let strict: [SwiftSetting] = [.treatAllWarnings(as: .error)]
@@ -18,6 +18,8 @@ let package = Package(
   products: [
     .executable(name: "holdfast", targets: ["holdfast"]),
     .library(name: "HoldfastClient", targets: ["HoldfastClient"]),
+    // Installed as libholdfast.so.1 (scripts/install-library.sh).
+    .library(name: "HoldfastLibrary", type: .dynamic, targets: ["HoldfastLibrary"]),
     .library(
       name: "HoldfastEngine",
       targets: ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore"]),
@@ -42,6 +44,16 @@ let package = Package(
     // Compiles as Embedded Swift, too: no strings, no existentials, no libc module.
     library("HoldfastDirect", ["CPlatform", "CHoldfast"]),
     library("HoldfastClient", ["CPlatform", "CHoldfast", "HoldfastBase", "HoldfastDirect"]),
+    // C programs need nothing of Swift, and see nothing but what include/holdfast-client.h declares.
+    .target(
+      name: "HoldfastLibrary", dependencies: ["CPlatform", "CHoldfast", "HoldfastClient"],
+      exclude: ["libholdfast.map"], swiftSettings: strict,
+      linkerSettings: [
+        .unsafeFlags([
+          "-static-stdlib", "-Xlinker", "-soname=libholdfast.so.1", "-Xlinker",
+          "--version-script=\(Context.packageDirectory)/Sources/HoldfastLibrary/libholdfast.map",
+        ])
+      ]),
     library(
       "HoldfastCommand",
       ["CPlatform", "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastClient"]),

@@ -34,6 +34,7 @@ allow HoldfastStore HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal CPla
 allow HoldfastCheck HoldfastBase HoldfastFormat HoldfastDevice
 allow HoldfastDirect CPlatform CHoldfast
 allow HoldfastClient HoldfastBase HoldfastDirect CPlatform CHoldfast
+allow HoldfastLibrary HoldfastClient CPlatform CHoldfast
 allow HoldfastCommand HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal HoldfastClient CPlatform FoundationEssentials
 allow HoldfastSimulation HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal HoldfastStore HoldfastCheck \
   HoldfastClient CPlatform CHoldfast

@@ -51,7 +51,8 @@ extension ClientError {
       "in \(direct.pieces) pieces, too many to map (vm.max_map_count): holdfast prepare \(path) --contiguous joins them, and "
         + "an extent-size hint (holdfast.extsize) keeps them long"
     case .busy: busy(direct)
-    case .fenced: "it was taken away (fenced or revoked): return it and open the file again; mappings stay and harm nobody"
+    case .fenced:
+      "it was taken away (fenced or revoked): return it and open the file again; mappings stay and harm nobody"
     case .hole, .unwritten, .shared: nil
     }
   }
@@ -82,7 +83,8 @@ extension ClientError {
     let (a, b, c, d, e, f, g) = direct.busy
     let pids = [a, b, c, d, e, f, g].filter { $0 != 0 }.map(String.init)
     let who = pids.isEmpty ? "" : ", opened by process \(pids.joined(separator: ", "))"
-    return "\(direct.busyCount) other handles of the file use the page cache\(who): they must close it or open it with O_DIRECT; "
+    return
+      "\(direct.busyCount) other handles of the file use the page cache\(who): they must close it or open it with O_DIRECT; "
       + "a `shared` layout stands beside them"
   }
 }

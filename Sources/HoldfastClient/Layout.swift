@@ -1,7 +1,8 @@
-/// A file's blocks, held and used on the image itself (docs/CLIENT.md). Any number of threads may read, write and map at once.
+/// A file's blocks, held and used on the image itself (docs/CLIENT.md). Any number of threads may read, write and map
+/// at once.
 ///
-/// Sizes: a write that makes the file longer, in blocks that were preallocated, is the library's to remember and the file's
-/// when the layout is returned. Stores through a mapping are the program's to tell (`giveBack(size:)`).
+/// Sizes: a write that makes the file longer, in blocks that were preallocated, is the library's to remember and the
+/// file's when the layout is returned. Stores through a mapping are the program's to tell (`giveBack(size:)`).
 
 import CPlatform
 import Glibc
@@ -26,8 +27,8 @@ public struct Layout: ~Copyable, Sendable {
   ///   - file: open for reading, for a write layout for writing.
   ///   - image: the path of the mounted image; nil to ask the mount.
   ///   - uncached: reads and writes bypass the image's page cache (O_DIRECT); mappings never do.
-  /// - Throws: EACCES (the image is not yours to open: docs/SECURITY.md), EXDEV (another image), EBUSY (`direct.busy` names
-  ///   processes), EINVAL (with the defect), and what `OpenFile.seal` throws.
+  /// - Throws: EACCES (the image is not yours to open: docs/SECURITY.md), EXDEV (another image), EBUSY (`direct.busy`
+  ///   names processes), EINVAL (with the defect), and what `OpenFile.seal` throws.
   public init(
     _ file: consuming OpenFile, _ request: LayoutRequest = LayoutRequest(), image: String? = nil,
     uncached: Bool = false
@@ -55,9 +56,9 @@ public struct Layout: ~Copyable, Sendable {
   private var wasStoredInto: Bool { hasStored.load(ordering: .relaxed) }
 
   /// Releases the layout. Its mappings, and the lease with them, stay until they are unmapped.
-  /// - Parameters:
-  ///   - size: of the file from now on: everything up to there has been stored; nil: what `write` made of it.
-  ///   - setTimes: modification and change time are now; nil: if `write` stored anything or something was mapped for writing.
+  /// - Parameters: - size: of the file from now on: everything up to there has been stored; nil: what `write` made of
+  ///   it. - setTimes: modification and change time are now; nil: if `write` stored anything or something was mapped
+  ///   for writing.
   /// - Throws: `isFenced` when it had been taken away before; then no size and no time is set.
   public consuming func giveBack(size: UInt64? = nil, setTimes: Bool? = nil) throws(ClientError) -> LayoutEnd {
     do throws(DirectError) {
@@ -79,8 +80,8 @@ public struct Layout: ~Copyable, Sendable {
 }
 
 extension Layout {
-  /// As pread(2): up to `buffer.count` bytes from byte `offset` on; fewer at the end of the file or the layout, 0 behind the end of the
-  /// file. Holes of an as-is layout read as zeros.
+  /// As pread(2): up to `buffer.count` bytes from byte `offset` on; fewer at the end of the file or the layout, 0
+  /// behind the end of the file. Holes of an as-is layout read as zeros.
   /// - Throws: ERANGE (in the file, but not in the layout), `isFenced` once that is known, the image's errno.
   public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(ClientError) -> Int {
     guard let start = buffer.baseAddress, buffer.count > 0 else { return 0 }
@@ -97,8 +98,8 @@ extension Layout {
   }
 
   /// As pwrite(2), but refused as a whole where the range is not all in blocks that may be stored into.
-  /// - Throws: EINVAL (hole, unwritten, shared, with the defect), ERANGE, EACCES (a read layout), `isFenced` once that is
-  ///   known, the image's errno.
+  /// - Throws: EINVAL (hole, unwritten, shared, with the defect), ERANGE, EACCES (a read layout), `isFenced` once that
+  ///   is known, the image's errno.
   public func write(_ buffer: UnsafeRawBufferPointer, at offset: UInt64) throws(ClientError) -> Int {
     guard let start = buffer.baseAddress, buffer.count > 0 else { return 0 }
     return try storing(buffer.count, at: offset) { () throws(DirectError) in
@@ -119,8 +120,10 @@ extension Layout {
     try checked { () throws(DirectError) in try direct.space.synchronize() }
   }
 
-  /// Maps a range of the file, contiguous in memory over any number of extents. Asks first whether the layout still stands.
-  /// - Throws: EINVAL (hole, unwritten, shared, or not aligned), ENOMEM (too many pieces), EOPNOTSUPP (`.sync` without DAX), `isFenced`.
+  /// Maps a range of the file, contiguous in memory over any number of extents. Asks first whether the layout still
+  /// stands.
+  /// - Throws: EINVAL (hole, unwritten, shared, or not aligned), ENOMEM (too many pieces), EOPNOTSUPP (`.sync` without
+  ///   DAX), `isFenced`.
   public func map(
     _ range: Range<UInt64>, _ protection: Protection = .read, options: MapOptions = .direct
   ) throws(ClientError) -> DirectMapping {
@@ -143,7 +146,8 @@ extension Layout {
     do throws(DirectError) { return try body() } catch { throw ClientError(error, path: file.path) }
   }
 
-  /// Stores within the file need no lock. Behind its end the rest of its last block may hold anything: that becomes zeros first.
+  /// Stores within the file need no lock. Behind its end the rest of its last block may hold anything: that becomes
+  /// zeros first.
   private func storing(
     _ count: Int, at offset: UInt64, _ body: () throws(DirectError) -> Int
   ) throws(ClientError) -> Int {

@@ -50,22 +50,28 @@ extension OpenFile {
   }
 }
 
-/// A recall as a descriptor to wait for beside others: poll(2) it for POLLIN, or add it to an epoll set. It is readable while a request
-/// of the handle is asked for, and for good once one was taken away. Nothing is ever read from it.
+/// A recall as a descriptor to wait for beside others: poll(2) it for POLLIN, or add it to an epoll set. It is
+/// readable while a request of the handle is asked for, and for good once one was taken away. Nothing is ever read
+/// from it.
 public struct RecallDescriptor: ~Copyable, Sendable {
   public let descriptor: Int32
 
   /// An epoll set that watches the handle; it does not keep the handle open.
   /// - Throws: EMFILE, ENFILE, ENOMEM.
   public init(_ file: borrowing OpenFile) throws(ClientError) {
+    try self.init(path: file.path, watching: file.descriptor)
+  }
+
+  /// The same for a descriptor; `path` is for messages.
+  public init(path: String, watching handle: Int32) throws(ClientError) {
     let set = epoll_create1(Int32(EPOLL_CLOEXEC))
-    guard set >= 0 else { throw ClientError(.recallStatus, path: file.path, errno: errno) }
+    guard set >= 0 else { throw ClientError(.recallStatus, path: path, errno: errno) }
     var event = epoll_event()
     event.events = EPOLLPRI.rawValue
-    guard epoll_ctl(set, EPOLL_CTL_ADD, file.descriptor, &event) == 0 else {
+    guard epoll_ctl(set, EPOLL_CTL_ADD, handle, &event) == 0 else {
       let code = errno
       close(set)
-      throw ClientError(.recallStatus, path: file.path, errno: code)
+      throw ClientError(.recallStatus, path: path, errno: code)
     }
     descriptor = set
   }

@@ -88,8 +88,8 @@ extension DirectSpace {
 }
 
 extension DirectSpace {
-  /// Zeros in the rest of the block where a file of `size` bytes ends, but not from `offset` on: before it is stored behind the end,
-  /// since what lies there may be old.
+  /// Zeros in the rest of the block where a file of `size` bytes ends, but not from `offset` on: before it is stored
+  /// behind the end, since what lies there may be old.
   /// - Throws: `.write`, as `write`.
   public func zeroTail(of size: UInt64, upTo offset: UInt64) throws(DirectError) {
     let mask = ExtentTable.blockBytes - 1
