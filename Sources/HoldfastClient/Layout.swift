@@ -14,13 +14,13 @@ public struct Layout: ~Copyable, Sendable {
   /// The handle it is bound to.
   public let file: OpenFile
   let direct: DirectLayout
-  /// Bytes: the file's, and what was written behind its end.
-  private let size: Atomic<UInt64>
+  /// Bytes of the file: at the grant, or as heard since, where only a range is held and others may make it grow.
+  private let knownSize: Atomic<UInt64>
+  /// Where `write` got to behind the end of the file; 0 nowhere.
+  private let writtenEnd = Atomic<UInt64>(0)
   private let hasStored = Atomic<Bool>(false)
   /// Set once anybody heard that it was taken away.
   private let isKnownFenced = Atomic<Bool>(false)
-  /// Held by who writes behind the end.
-  private let growing = Lock()
 
   /// Takes the lease on the image and the layout, in that order.
   /// - Parameters:
@@ -38,7 +38,7 @@ public struct Layout: ~Copyable, Sendable {
       return try DirectLayout(file: file.descriptor, image: image, request: request)
     }
     self.file = file
-    size = Atomic(direct.fileSize)
+    knownSize = Atomic(direct.fileSize)
   }
 
   /// Its sizes and times are the file's after the end of its life, too. Nothing happens after `giveBack`.
@@ -48,11 +48,16 @@ public struct Layout: ~Copyable, Sendable {
   public var generation: UInt64 { direct.generation }
   public var inode: UInt64 { direct.inode }
   /// Bytes: at the grant, or what `write` made of it since.
-  public var fileSize: UInt64 { size.load(ordering: .acquiring) }
+  public var fileSize: UInt64 {
+    max(knownSize.load(ordering: .acquiring), writtenEnd.load(ordering: .acquiring))
+  }
   /// Of the grant, in the order of the file.
   public var extents: [DirectExtent] { (0..<direct.space.extents.count).map { direct.space.extents[$0] } }
 
-  private var grownSize: UInt64? { fileSize > direct.fileSize ? fileSize : nil }
+  private var grownSize: UInt64? {
+    let end = writtenEnd.load(ordering: .acquiring)
+    return end > knownSize.load(ordering: .acquiring) ? end : nil
+  }
   private var wasStoredInto: Bool { hasStored.load(ordering: .relaxed) }
 
   /// Releases the layout. Its mappings, and the lease with them, stay until they are unmapped.
@@ -86,14 +91,15 @@ extension Layout {
   public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(ClientError) -> Int {
     guard let start = buffer.baseAddress, buffer.count > 0 else { return 0 }
     return try checked { () throws(DirectError) in
-      try direct.space.read(start, count: buffer.count, at: offset, fileSize: fileSize)
+      try direct.space.read(start, count: buffer.count, at: offset, fileSize: size(reaching: offset, buffer.count))
     }
   }
 
   public func read(_ parts: UnsafeBufferPointer<iovec>, at offset: UInt64) throws(ClientError) -> Int {
     guard let start = parts.baseAddress else { return 0 }
+    let total = Self.total(parts)
     return try checked { () throws(DirectError) in
-      try direct.space.readVector(start, count: parts.count, at: offset, fileSize: fileSize)
+      try direct.space.readVector(start, count: parts.count, at: offset, fileSize: size(reaching: offset, total))
     }
   }
 
@@ -109,7 +115,7 @@ extension Layout {
 
   public func write(_ parts: UnsafeBufferPointer<iovec>, at offset: UInt64) throws(ClientError) -> Int {
     guard let start = parts.baseAddress else { return 0 }
-    let total = parts.reduce(0) { $0 &+ $1.iov_len }
+    let total = Self.total(parts)
     return try storing(total, at: offset) { () throws(DirectError) in
       try direct.space.writeVector(start, count: parts.count, at: offset)
     }
@@ -146,26 +152,29 @@ extension Layout {
     do throws(DirectError) { return try body() } catch { throw ClientError(error, path: file.path) }
   }
 
-  /// Stores within the file need no lock. Behind its end the rest of its last block may hold anything: that becomes
-  /// zeros first.
   private func storing(
     _ count: Int, at offset: UInt64, _ body: () throws(DirectError) -> Int
   ) throws(ClientError) -> Int {
-    let (end, overflows) = offset.addingReportingOverflow(UInt64(count))
-    if overflows || end <= fileSize {
-      let done = try checked(body)
-      if done > 0 && !wasStoredInto { hasStored.store(true, ordering: .relaxed) }
-      return done
-    }
-    growing.lock()
-    defer { growing.unlock() }
-    let done = try checked { () throws(DirectError) in
-      try direct.space.zeroTail(of: fileSize, upTo: offset)
-      return try body()
-    }
-    hasStored.store(true, ordering: .relaxed)
+    let done = try checked(body)
+    if done > 0 && !wasStoredInto { hasStored.store(true, ordering: .relaxed) }
     let reached = offset + UInt64(done)
-    if reached > fileSize { size.store(reached, ordering: .releasing) }
+    if reached > fileSize { writtenEnd.max(reached, ordering: .releasing) }
     return done
   }
+
+  /// The file's size for a read. Only where others may make the file grow, and the read seems to meet its end, is it
+  /// asked for.
+  @inline(__always)
+  private func size(reaching offset: UInt64, _ count: Int) -> UInt64 {
+    let known = fileSize
+    return offset &+ UInt64(count) <= known || direct.space.end == .max ? known : askedSize()
+  }
+
+  private func askedSize() -> UInt64 {
+    var status = stat()
+    if fstat(file.descriptor, &status) == 0 { knownSize.store(UInt64(status.st_size), ordering: .releasing) }
+    return fileSize
+  }
+
+  private static func total(_ parts: UnsafeBufferPointer<iovec>) -> Int { parts.reduce(0) { $0 &+ $1.iov_len } }
 }

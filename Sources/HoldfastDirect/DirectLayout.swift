@@ -161,10 +161,18 @@ private struct LayoutGrant: ~Copyable {
     isHeld = true
   }
 
-  /// 0 or the errno. A signal means that nothing was taken.
+  /// A signal, or a daemon that could not tell the kernel, means that nothing was taken. The latter does not last, or
+  /// for ever.
+  private static let maximumAttempts = 100
+
+  /// 0 or the errno.
   private func control() -> Int32 {
     var code = holdfast_direct_ioctl(file, holdfast_ioc_layout_get, head)
-    while code == -EINTR { code = holdfast_direct_ioctl(file, holdfast_ioc_layout_get, head) }
+    var attempts = 1
+    while code == -EINTR, attempts < Self.maximumAttempts {
+      code = holdfast_direct_ioctl(file, holdfast_ioc_layout_get, head)
+      attempts += 1
+    }
     return -min(code, 0)
   }
 

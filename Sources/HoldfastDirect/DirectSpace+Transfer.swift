@@ -88,22 +88,6 @@ extension DirectSpace {
 }
 
 extension DirectSpace {
-  /// Zeros in the rest of the block where a file of `size` bytes ends, but not from `offset` on: before it is stored
-  /// behind the end, since what lies there may be old.
-  /// - Throws: `.write`, as `write`.
-  public func zeroTail(of size: UInt64, upTo offset: UInt64) throws(DirectError) {
-    let mask = ExtentTable.blockBytes - 1
-    let end = min((size + mask) & ~mask, offset)
-    guard size < end else { return }
-    let count = Int(end - size)
-    try withUnsafeTemporaryAllocation(byteCount: count, alignment: 16) { (zeros) throws(DirectError) in
-      memset(zeros.baseAddress!, 0, count)
-      _ = try write(zeros.baseAddress!, count: count, at: size)
-    }
-  }
-}
-
-extension DirectSpace {
   /// preadv(2): as `read`, into several buffers one after the other.
   public func readVector(
     _ parts: UnsafePointer<iovec>, count: Int, at offset: UInt64, fileSize: UInt64
