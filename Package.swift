@@ -113,8 +113,8 @@ let package = Package(
       ]),
     .systemLibrary(name: "CMountedSupport", path: "Tests/CMountedSupport"),
     .executableTarget(
-      name: "mounted-test-agent", dependencies: ["CMountedSupport", "CHoldfast"], path: "Tests/MountedTestAgent",
-      swiftSettings: strict),
+      name: "mounted-test-agent", dependencies: ["CMountedSupport", "CHoldfast", "HoldfastClient"],
+      path: "Tests/MountedTestAgent", swiftSettings: strict),
     .systemLibrary(name: "CFaultControl", path: "Tests/CFaultControl"),
     .target(name: "HoldfastFaultShim", path: "Tests/FaultShim", publicHeadersPath: "."),
     // They run the built command, the agent and the shim, which lie beside the test bundle.

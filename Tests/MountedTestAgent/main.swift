@@ -41,7 +41,7 @@ struct Request {
 }
 
 func perform(_ request: Request) -> Outcome? {
-  paths(request) ?? descriptors(request) ?? attributes(request) ?? seals(request) ?? leases(request)
+  paths(request) ?? descriptors(request) ?? attributes(request) ?? seals(request) ?? leases(request) ?? direct(request)
     ?? processes(request)
 }
 
