@@ -23,6 +23,10 @@ public enum FSError: Error, Equatable, Sendable {
   /// The same, for an operation that waits: it parks as this breaker (`SealTable.park`) and begins again.
   case mustWait(breaker: UInt64)
   case stale
+  /// A layout for writing stands on these blocks: what the page cache has of them must not overwrite its stores.
+  case laidOut
+  /// Handles that use the page cache keep a layout from being granted.
+  case cachedByOthers
   case tooManyLinks
   case fileTooBig
   case numberTooLarge
@@ -124,7 +128,7 @@ extension FSError {
     case .device(_, _, let code): code == ENOSPC ? ENOSPC : EIO
     case .corrupt, .shutDown, .imageTruncated: EIO
     case .notAnImage, .superblocksDisagree, .incompatibleFormat, .imageTooSmall: EINVAL
-    case .imageBusy: EBUSY
+    case .imageBusy, .laidOut, .cachedByOthers: EBUSY
     }
   }
 }
@@ -163,6 +167,8 @@ extension FSError: CustomStringConvertible {
       "made by a newer Holdfast (incompatible features 0x\(String(features, radix: 16)))"
     case .imageBusy: "the image is in use by another Holdfast process"
     case .imageTooSmall(let minimum): "too small: at least \(minimum) bytes"
+    case .laidOut: "a layout for writing stands on these blocks: what a mapping of the mount stored there is dropped"
+    case .cachedByOthers: "other open handles use the page cache"
     case .nameHashExhausted: "too many names with one hash"
     default: String(cString: strerror(errno))
     }

@@ -5,6 +5,21 @@
 
 import HoldfastBase
 
+/// What fstat(2) tells of an open image: by it another process knows that it has opened the same one.
+public struct ImageIdentity: Equatable, Sendable {
+  /// st_dev of the file, or of where the block device's node lies.
+  public var device: UInt64
+  public var inode: UInt64
+  /// st_rdev of a block device, else 0.
+  public var rdev: UInt64
+
+  public init(device: UInt64, inode: UInt64, rdev: UInt64) {
+    self.device = device
+    self.inode = inode
+    self.rdev = rdev
+  }
+}
+
 open class BlockDevice: @unchecked Sendable {
   /// Size in bytes.
   public let byteCount: UInt64
@@ -28,6 +43,12 @@ open class BlockDevice: @unchecked Sendable {
 
   /// A lease on any of these inodes, whichever is met first; nil when nobody has one. What cannot be leased is nobody's.
   open func lease(within inodes: ClosedRange<InodeNumber>) throws(FSError) -> Lease? { nil }
+
+  /// nil for what is nothing that can be opened.
+  open var identity: ImageIdentity? { nil }
+
+  /// The same bytes by way of the host's page cache: itself, unless it goes around that. For files that somebody maps.
+  open var pageCached: BlockDevice { self }
 
   /// Alignment in bytes that `read` and `write` want of offset, length and memory (1 when they take anything).
   open var alignment: Int { 1 }

@@ -13,6 +13,8 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
   public let descriptor: Int32
   public let isDirect: Bool
   private let isRegular: Bool
+  /// Opened without O_DIRECT, beside a descriptor with it.
+  private let cachedDescriptor: Int32?
   private let alignmentBytes: Int
   /// Of what a loop device shows, as far down as loop devices go: held for their locks.
   private let backingDescriptors: [Int32]
@@ -42,6 +44,7 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
       }
       backingDescriptors = backing
       let (size, isRegular) = try Self.byteCount(of: fd)
+      cachedDescriptor = direct ? try Self.reopenCached(fd, mode) : nil
       self.isRegular = isRegular
       self.path = path
       descriptor = fd
@@ -55,7 +58,24 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
     }
   }
 
-  deinit { for descriptor in backingDescriptors + [descriptor] { close(descriptor) } }
+  deinit {
+    for descriptor in backingDescriptors + [descriptor] { close(descriptor) }
+    if let cachedDescriptor { close(cachedDescriptor) }
+  }
+
+  private static func reopenCached(_ fd: Int32, _ mode: Mode) throws(FSError) -> Int32 {
+    let flags = (mode == .readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK
+    let cached = holdfast_open("/proc/self/fd/\(fd)", flags, 0)
+    guard cached >= 0 else { throw .device(operation: .open, byteOffset: 0, errno: errno) }
+    return cached
+  }
+
+  /// The kernel keeps the two ways coherent as long as one follows the other: O_DIRECT writes back and drops cached pages
+  /// first.
+  public override var pageCached: BlockDevice {
+    guard let cachedDescriptor else { return self }
+    return PageCachedImage(self, descriptor: cachedDescriptor)
+  }
 
   private static func lock(_ fd: Int32, _ mode: Mode, waitMilliseconds: Int) throws(FSError) {
     var waited = 0
@@ -89,7 +109,24 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
     }
   }
 
+  public override var identity: ImageIdentity? {
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { return nil }
+    return ImageIdentity(
+      device: UInt64(status.st_dev), inode: UInt64(status.st_ino), rdev: isRegular ? 0 : UInt64(status.st_rdev))
+  }
+
   public override func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(FSError) {
+    try read(into: buffer, at: offset, by: descriptor)
+  }
+
+  public override func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(FSError) {
+    try write(bytes, at: offset, by: descriptor)
+  }
+
+  fileprivate func read(
+    into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64, by descriptor: Int32
+  ) throws(FSError) {
     var done = 0
     while done < buffer.count {
       let count = pread(descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset) + off_t(done))
@@ -103,7 +140,9 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
     }
   }
 
-  public override func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(FSError) {
+  fileprivate func write(
+    _ bytes: UnsafeRawBufferPointer, at offset: UInt64, by descriptor: Int32
+  ) throws(FSError) {
     // A file that was cut short would grow back by being written to, full of holes that read as zeros.
     try checkLength()
     var done = 0
@@ -165,4 +204,26 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
       throw .imageTruncated(expectedBytes: least, actualBytes: UInt64(status.st_size))
     }
   }
+}
+
+/// An image opened with O_DIRECT, read and written through the host's page cache all the same.
+private final class PageCachedImage: BlockDevice, @unchecked Sendable {
+  private let image: ImageFile
+  private let descriptor: Int32
+
+  init(_ image: ImageFile, descriptor: Int32) {
+    self.image = image
+    self.descriptor = descriptor
+    super.init(byteCount: image.byteCount)
+  }
+
+  override func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(FSError) {
+    try image.read(into: buffer, at: offset, by: descriptor)
+  }
+
+  override func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(FSError) {
+    try image.write(bytes, at: offset, by: descriptor)
+  }
+
+  override func barrier() throws(FSError) { try image.barrier() }
 }

@@ -106,7 +106,7 @@ extension MountSession {
 }
 
 extension holdfast_extent {
-  fileprivate init(_ extent: Extent) {
+  init(_ extent: Extent) {
     self.init()
     logical = extent.logical
     physical = extent.physical

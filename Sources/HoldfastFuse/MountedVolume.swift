@@ -66,6 +66,7 @@ public enum MountedVolume {
       session.transport.onInitialized = { events.send(.ready) }
       session.notifier.start(connection.handle)
       session.pageNotifier.start(connection.handle)
+      for notifier in session.layoutNotifiers { notifier.start(connection.handle) }
       session.retries.start()
       session.longRetries.start()
       session.notices.start()
@@ -89,6 +90,7 @@ public enum MountedVolume {
       session.notices.stop()
       session.notifier.stop()
       session.pageNotifier.stop()
+      for notifier in session.layoutNotifiers { notifier.stop() }
       return isReady ? .success(()) : .failure(.session)
     } catch {
       return .failure(error)

@@ -48,6 +48,16 @@ struct Reply<Kind>: ~Copyable {
   var umask: UInt32 { fuse_req_ctx(request).pointee.umask }
 }
 
+/// A reply for a closure to send, which cannot own one.
+final class HeldReply<Kind>: @unchecked Sendable {
+  private var reply: Reply<Kind>?
+
+  init(_ reply: consuming Reply<Kind>) { self.reply = consume reply }
+
+  /// Once; whoever takes it sends.
+  func take() -> Reply<Kind> { reply.take()! }
+}
+
 /// Success without more to say.
 enum Done {}
 extension Reply where Kind == Done {

@@ -20,6 +20,8 @@ struct RequestIndex {
     var generation: UInt64
     /// When it is fenced, on the monotonic clock; nil while nobody has asked for it back.
     var fencedAt: Int64?
+    /// A layout whose page cache has been flushed: what is written back from now on would overwrite its stores.
+    var isFlushed = false
   }
 
   /// What a user holds, or all; the daemon's own requests for leases are nobody's.
@@ -61,6 +63,8 @@ struct RequestIndex {
     var breakable = Group()
     /// Requests bound to a process.
     var processBound = 0
+    /// Those that are layouts.
+    var layouts = SlotSet()
 
     subscript(isBreakable: Bool) -> Group {
       get { isBreakable ? breakable : hard }
@@ -76,6 +80,10 @@ struct RequestIndex {
   private var identities: [IdentityKey: Slot] = [:]
   private var handles: [UInt64: SlotSet] = [:]
   private var processes: [Int32: SlotSet] = [:]
+  /// Layouts on the mount.
+  private(set) var layoutCount = 0
+  /// Of those, the ones for writing.
+  private(set) var writeLayoutCount = 0
   /// Of users who have limits.
   private var users: [UInt32: Usage] = [:]
   /// Of all those users together.
@@ -136,6 +144,9 @@ struct RequestIndex {
     }
   }
 
+  /// Layouts on the inode, in no order.
+  func layouts(of inode: InodeNumber) -> [Slot] { inodes[inode]?.layouts.slots ?? [] }
+
   func usage(of uid: UInt32) -> Usage { users[uid] ?? Usage() }
   var processCount: Int { processes.count }
 
@@ -152,7 +163,9 @@ struct RequestIndex {
   /// Adds a request whose identity does not stand on this inode.
   mutating func add(_ request: SealRequest, inode: InodeNumber, generation: UInt64) -> Slot {
     lastID += 1
-    let entry = Standing(id: lastID, inode: inode, request: request, generation: generation)
+    // Of a lease that was found nothing has been cached yet.
+    let entry = Standing(
+      id: lastID, inode: inode, request: request, generation: generation, isFlushed: request.lifetime == .lease)
     let slot: Slot
     if let free = freeSlots.popLast() {
       slot = free
@@ -171,6 +184,11 @@ struct RequestIndex {
     } else {
       inodes[inode]![request.isBreakable].wholeFile.insert(slot)
     }
+    if let layout = request.layout {
+      inodes[inode]!.layouts.insert(slot)
+      layoutCount += 1
+      if layout.isWriting { writeLayoutCount += 1 }
+    }
     switch request.lifetime {
     case .handle(let handle): handles[handle, default: SlotSet()].insert(slot)
     case .process(let pid):
@@ -188,6 +206,9 @@ struct RequestIndex {
   /// Its holder is asked to let go until `deadline`.
   mutating func recall(_ slot: Slot, until deadline: Int64) { standing[slot]!.fencedAt = deadline }
 
+  /// A layout's page cache has been flushed.
+  mutating func setFlushed(_ slot: Slot) { standing[slot]!.isFlushed = true }
+
   @discardableResult
   mutating func remove(_ slot: Slot) -> Standing {
     let entry = standing[slot]!
@@ -196,6 +217,11 @@ struct RequestIndex {
     freeSlots.append(slot)
     identities[IdentityKey(inode: entry.inode, identity: request.identity)] = nil
     inodes[entry.inode]!.all.remove(slot)
+    if let layout = request.layout {
+      inodes[entry.inode]!.layouts.remove(slot)
+      layoutCount -= 1
+      if layout.isWriting { writeLayoutCount -= 1 }
+    }
     if claims[slot].ownerProcess != nil { inodes[entry.inode]!.processBound -= 1 }
     if inodes[entry.inode]!.all.isEmpty {
       inodes[entry.inode] = nil
@@ -257,7 +283,10 @@ struct RequestIndex {
       precondition(entry.all.count > 0)
       precondition(groups.reduce(0) { $0 + $1.wholeFile.count + $1.pins.count } == entry.all.count)
       precondition(entry.all.slots.count { claims[$0].ownerProcess != nil } == entry.processBound)
+      precondition(
+        entry.layouts.slots.sorted() == entry.all.slots.filter { self[$0].request.layout != nil }.sorted())
     }
+    precondition(layoutCount == inodes.values.reduce(0) { $0 + $1.layouts.count })
     precondition(handles.values.allSatisfy { !$0.isEmpty } && processes.values.allSatisfy { !$0.isEmpty })
   }
 }

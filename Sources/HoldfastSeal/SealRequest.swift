@@ -57,19 +57,41 @@ public enum SealPreparation: UInt8, Equatable, Sendable {
   case asIs = 2
 }
 
+/// What the holder of a layout does through the image; what the kernel's page cache may do meanwhile follows from it
+/// (docs/decisions/0009-layouts.md).
+public enum LayoutAccess: String, Equatable, Sendable {
+  case read
+  /// Nobody else uses the page cache.
+  case write
+  /// Others may: what they see is as of their open.
+  case sharedWrite = "shared write"
+
+  public var isWriting: Bool { self != .read }
+}
+
 /// What tells requests of one inode apart (rule 10).
 public enum RequestIdentity: Hashable, Sendable {
   /// Named, process-bound and persistent requests: user of the taker, and name.
   case named(uid: UInt32, name: String)
   /// Pins of one handle may share a name: their blocks tell them apart. nil: of the whole file.
   case handle(UInt64, name: String, pinned: BlockRange? = nil)
+  /// Layouts of one handle are told apart by their blocks, and from its seals and pins. nil: of the whole file.
+  case layout(handle: UInt64, pinned: BlockRange?)
   /// The daemon's own, for the leases on an inode; users see it as a default request, which is not theirs to release.
   case lease
 
   public var name: String {
     switch self {
     case .named(_, let name), .handle(_, let name, _): name
-    case .lease: ""
+    case .layout, .lease: ""
+    }
+  }
+
+  /// Of those bound to one.
+  var handle: UInt64? {
+    switch self {
+    case .handle(let handle, _, _), .layout(let handle, _): handle
+    case .named, .lease: nil
     }
   }
 }
@@ -78,6 +100,8 @@ public struct SealRequest: Equatable, Sendable {
   public var kind: SealKind
   public var scope: SealScope
   public var lifetime: SealLifetime
+  /// Not nil: the request is a layout.
+  public var layout: LayoutAccess?
   /// Valid by `SealName`; "" is the default request.
   public var name: String
   /// Of the taker. `pid` is its process (thread group), 0 when unknown.
@@ -121,6 +145,8 @@ public struct SealRequest: Equatable, Sendable {
     self.init(
       lifetime: .lease, name: "", taker: Credentials(uid: 0, gid: 0, pid: pid),
       command: pid > 0 ? ProcessInfo.command(of: pid) : "")
+    // What they had is not known any more: the most that can be had.
+    layout = .write
   }
 
   /// The request that `specification` describes: bound to `handle` where one is given, else to the process,
@@ -153,6 +179,7 @@ public struct SealRequest: Equatable, Sendable {
 
   public var identity: RequestIdentity {
     switch lifetime {
+    case .handle(let handle) where layout != nil: .layout(handle: handle, pinned: scope.blocks)
     case .handle(let handle): .handle(handle, name: name, pinned: scope.blocks)
     case .process, .name, .persistent: .named(uid: uid, name: name)
     case .lease: .lease

@@ -4,6 +4,7 @@
 /// - `SealTable+Requests.swift`: taking, replacing, releasing, rights
 /// - `SealTable+Withdrawal.swift`: close, exit, ttl, eviction, revoke
 /// - `SealTable+Recall.swift`: asking for breakable requests back, parking, fencing
+/// - `SealTable+Layouts.swift`: what the page cache may do beside layouts
 /// - `SealTable+Queries.swift`: counts, listings, refusals
 ///
 /// Lock: `lock`, a leaf. It is held for memory operations only: nothing is called out to, waited for, read or
@@ -39,6 +40,7 @@ public final class SealTable: @unchecked Sendable {
     var onRecall: (@Sendable ([RequestInfo]) -> Void)?
     var onTakingAway: (@Sendable ([RequestInfo]) -> Void)?
     var onTakenAway: (@Sendable ([RequestInfo], TakenAway) -> Void)?
+    var onWriteLayoutEnded: (@Sendable (InodeNumber) -> Void)?
     var onEarlierDeadline: (@Sendable () -> Void)?
 
     /// The one way for requests to go: who waited for them is woken. Returns them in the order given.
@@ -46,6 +48,9 @@ public final class SealTable: @unchecked Sendable {
       slots.map { slot in
         let ended = index.remove(slot)
         if ended.fencedAt != nil { calls += recalls.end(slot, of: ended.inode) }
+        if ended.request.layout?.isWriting == true, let onWriteLayoutEnded {
+          calls.append { onWriteLayoutEnded(ended.inode) }
+        }
         return ended
       }
     }
@@ -55,6 +60,8 @@ public final class SealTable: @unchecked Sendable {
   private var state: State
   /// `state.index.count`, readable without the lock.
   let standingCount = Atomic<Int>(0)
+  /// `state.index.layoutCount`, likewise.
+  let layoutCount = Atomic<Int>(0)
   /// `state.fenced.inodeCount`, likewise.
   let fencedInodeCount = Atomic<Int>(0)
 
@@ -67,6 +74,7 @@ public final class SealTable: @unchecked Sendable {
     lock.lock()
     defer {
       standingCount.store(state.index.count, ordering: .releasing)
+      layoutCount.store(state.index.layoutCount, ordering: .releasing)
       fencedInodeCount.store(state.fenced.inodeCount, ordering: .releasing)
       let calls = state.calls
       state.calls = []
@@ -112,6 +120,13 @@ public final class SealTable: @unchecked Sendable {
   public var onTakenAway: (@Sendable ([RequestInfo], TakenAway) -> Void)? {
     get { withState { $0.onTakenAway } }
     set { withState { $0.onTakenAway = newValue } }
+  }
+
+  /// Called, with no lock of the table held, when a layout for writing has ended, however: pages that were cached beside
+  /// it are dropped.
+  public var onWriteLayoutEnded: (@Sendable (InodeNumber) -> Void)? {
+    get { withState { $0.onWriteLayoutEnded } }
+    set { withState { $0.onWriteLayoutEnded = newValue } }
   }
 
   /// Called, with no lock held, when the nearest deadline, of a ttl or a recall, became nearer. ProcessWatcher's.
