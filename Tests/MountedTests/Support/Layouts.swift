@@ -23,7 +23,9 @@ func takeLayout(
   }
 }
 
-func takeWriteLayout(_ path: Path) throws(ClientError) -> HoldfastClient.Layout { try takeLayout(path) { $0.isWrite = true } }
+func takeWriteLayout(_ path: Path) throws(ClientError) -> HoldfastClient.Layout {
+  try takeLayout(path) { $0.isWrite = true }
+}
 
 extension HoldfastClient.Layout {
   func bytes(_ count: Int, at offset: Int) throws(ClientError) -> [UInt8] {
