@@ -1,6 +1,6 @@
 // swift-tools-version: 6.2
 // Layers, lowest first; a lower one never imports a higher one (scripts/check-layers.sh holds that):
-// CPlatform < Base < Format < Device < Seal < Store < Fuse, with Check beside Store and Client beside all.
+// CPlatform < Base < Format < Device < Seal < Store < Fuse, with Check beside Store and Direct < Client beside all.
 import PackageDescription
 
 let strict: [SwiftSetting] = [.treatAllWarnings(as: .error)]
@@ -18,6 +18,8 @@ let package = Package(
   products: [
     .executable(name: "holdfast", targets: ["holdfast"]),
     .library(name: "HoldfastClient", targets: ["HoldfastClient"]),
+    // Installed as libholdfast.so.1 (scripts/install-library.sh).
+    .library(name: "HoldfastLibrary", type: .dynamic, targets: ["HoldfastLibrary"]),
     .library(
       name: "HoldfastEngine",
       targets: ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore"]),
@@ -39,7 +41,19 @@ let package = Package(
     library("HoldfastSeal", ["HoldfastBase", "CPlatform"]),
     library("HoldfastStore", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal"]),
     library("HoldfastCheck", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
-    library("HoldfastClient", ["CPlatform", "CHoldfast", "HoldfastBase"]),
+    // Compiles as Embedded Swift, too: no strings, no existentials, no libc module.
+    library("HoldfastDirect", ["CPlatform", "CHoldfast"]),
+    library("HoldfastClient", ["CPlatform", "CHoldfast", "HoldfastBase", "HoldfastDirect"]),
+    // C programs need nothing of Swift, and see nothing but what include/holdfast-client.h declares.
+    .target(
+      name: "HoldfastLibrary", dependencies: ["CPlatform", "CHoldfast", "HoldfastClient"],
+      exclude: ["libholdfast.map"], swiftSettings: strict,
+      linkerSettings: [
+        .unsafeFlags([
+          "-static-stdlib", "-Xlinker", "-soname=libholdfast.so.1", "-Xlinker",
+          "--version-script=\(Context.packageDirectory)/Sources/HoldfastLibrary/libholdfast.map",
+        ])
+      ]),
     library(
       "HoldfastCommand",
       ["CPlatform", "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastClient"]),
@@ -55,6 +69,7 @@ let package = Package(
         "CFuse3", "CPlatform", "CHoldfast", "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal",
         "HoldfastStore", .product(name: "Logging", package: "swift-log"),
       ]),
+    tests("HoldfastDirectTests", ["CPlatform", "CHoldfast", "HoldfastDirect"]),
     tests("HoldfastFormatTests", ["HoldfastBase", "HoldfastFormat"]),
     tests(
       "HoldfastCheckTests",
@@ -98,8 +113,8 @@ let package = Package(
       ]),
     .systemLibrary(name: "CMountedSupport", path: "Tests/CMountedSupport"),
     .executableTarget(
-      name: "mounted-test-agent", dependencies: ["CMountedSupport", "CHoldfast"], path: "Tests/MountedTestAgent",
-      swiftSettings: strict),
+      name: "mounted-test-agent", dependencies: ["CMountedSupport", "CHoldfast", "HoldfastClient"],
+      path: "Tests/MountedTestAgent", swiftSettings: strict),
     .systemLibrary(name: "CFaultControl", path: "Tests/CFaultControl"),
     .target(name: "HoldfastFaultShim", path: "Tests/FaultShim", publicHeadersPath: "."),
     // They run the built command, the agent and the shim, which lie beside the test bundle.

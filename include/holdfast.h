@@ -200,4 +200,9 @@ struct holdfast_remount {
 #define HOLDFAST_IOC_REMOUNT       _IOWR(HOLDFAST_IOC_MAGIC, 0x0e, struct holdfast_remount)
 #define HOLDFAST_IOC_INFO          _IOWR(HOLDFAST_IOC_MAGIC, 0x0f, struct holdfast_json)
 
+/* The functions of libholdfast, for programs that use it. */
+#ifndef HOLDFAST_NO_LIBRARY
+#include "holdfast-client.h"
+#endif
+
 #endif

@@ -1,6 +1,8 @@
 /* holdfast.h for Swift, which does not import the _IOWR macros: the same numbers as constants. */
 #ifndef HOLDFAST_SWIFT_IOCTLS_H
 #define HOLDFAST_SWIFT_IOCTLS_H
+/* The library is made of the Swift that reads this. */
+#define HOLDFAST_NO_LIBRARY
 #include "holdfast.h"
 static const __u32 holdfast_ioc_seal = HOLDFAST_IOC_SEAL;
 static const __u32 holdfast_ioc_unseal = HOLDFAST_IOC_UNSEAL;

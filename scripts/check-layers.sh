@@ -32,7 +32,9 @@ allow HoldfastDevice HoldfastBase CPlatform
 allow HoldfastSeal HoldfastBase CPlatform
 allow HoldfastStore HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal CPlatform
 allow HoldfastCheck HoldfastBase HoldfastFormat HoldfastDevice
-allow HoldfastClient HoldfastBase CPlatform CHoldfast
+allow HoldfastDirect CPlatform CHoldfast
+allow HoldfastClient HoldfastBase HoldfastDirect CPlatform CHoldfast
+allow HoldfastLibrary HoldfastClient CPlatform CHoldfast
 allow HoldfastCommand HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal HoldfastClient CPlatform FoundationEssentials
 allow HoldfastSimulation HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal HoldfastStore HoldfastCheck \
   HoldfastClient CPlatform CHoldfast

@@ -2,11 +2,17 @@
 
 import Glibc
 import HoldfastBase
+import HoldfastDirect
 
 public struct ClientError: Error, Equatable, Sendable {
   public enum Operation: String, Sendable {
     case open, seal, unseal, prepare, map, holders, seals, revoke, sync, remount, info, attribute
     case recallStatus = "recall status"
+    case layout, read, write
+    case layoutReturn = "return the layout"
+    case directMap = "map the blocks"
+    case image = "use the image"
+    case imageSync = "sync the image"
   }
 
   /// The stretch of a file that kept it from being sealed as it stands. Bytes of the file.
@@ -24,8 +30,12 @@ public struct ClientError: Error, Equatable, Sendable {
   public var operation: Operation
   public var path: String
   public var errno: Int32
-  /// Only with EINVAL from `seal`.
+  /// Only with EINVAL from `seal`, and where direct access met it.
   public var defect: Defect?
+  /// What direct access says.
+  public internal(set) var direct: DirectError?
+  /// The image it was about, where that was opened.
+  public internal(set) var image: String?
 
   public init(_ operation: Operation, path: String, errno: Int32, defect: Defect? = nil) {
     self.operation = operation
@@ -44,12 +54,14 @@ extension ClientError: CustomStringConvertible {
     case .holders, .seals, .info, .recallStatus: "cannot read its \(operation.rawValue)"
     case .map: "cannot read its map"
     case .attribute: "cannot access the attribute"
+    case .layout: "cannot get a layout"
     default: "cannot \(operation.rawValue)"
     }
   }
 
   /// Why, and what to do about it where that is known.
   public var explanation: String {
+    if let directExplanation { return directExplanation }
     if let defect {
       return "\(defect.kind.inWords) at byte \(defect.offset), \(defect.length) bytes long: "
         + "seal with --fill to give it blocks, with --as-is to freeze it as it is, or write it first"

@@ -145,6 +145,13 @@ static inline int hmt_record_lock(int fd, int ofd, short type, int64_t start, in
   return fcntl(fd, ofd ? F_OFD_SETLK : F_SETLK, &lock);
 }
 
+/* Whether somebody else's lock lies on a byte: 1, 0, or -1 with errno. */
+static inline int hmt_is_locked(int fd, int64_t byte) {
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1, .l_pid = 0};
+  if (fcntl(fd, F_OFD_GETLK, &lock) < 0) return -1;
+  return lock.l_type != F_UNLCK;
+}
+
 /* File handles (open_by_handle_at): opaque bytes. */
 #define HMT_HANDLE_BYTES 128
 struct hmt_handle {

@@ -42,7 +42,7 @@ struct Request {
 
 func perform(_ request: Request) -> Outcome? {
   paths(request) ?? descriptors(request) ?? attributes(request) ?? seals(request) ?? leases(request)
-    ?? memoryRequests(request) ?? processes(request)
+    ?? direct(request) ?? memoryRequests(request) ?? processes(request)
 }
 
 func paths(_ request: Request) -> Outcome? {

@@ -46,6 +46,9 @@ static inline int holdfast_set_block_size(int fd, int size) { return ioctl(fd, B
 
 static inline int holdfast_open(const char *path, int flags, mode_t mode) { return open(path, flags, mode); }
 
+/* dup(2), not kept by programs that are started. */
+static inline int holdfast_duplicate(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, 0); }
+
 static inline int holdfast_ioctl(int fd, unsigned long request, void *argument) {
   return ioctl(fd, request, argument);
 }

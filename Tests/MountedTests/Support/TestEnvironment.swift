@@ -25,6 +25,14 @@ enum TestEnvironment {
   static let agent = buildFolder + "/mounted-test-agent"
   /// The library that makes the daemon's calls on its image fail (Tests/FaultShim).
   static let faultShim = buildFolder + "/libHoldfastFaultShim.so"
+  /// The library for C programs.
+  static let library = buildFolder + "/libHoldfastLibrary.so"
+  /// The package: above this file.
+  static let sources: String = {
+    var path = #filePath
+    for _ in 0..<4 { path = folder(of: path) ?? "." }
+    return path
+  }()
 
   /// The folder of the test bundle: where the running program is, or what it was told to run is.
   private static let buildFolder: String = {
