@@ -42,7 +42,8 @@ extension UnsafeMutablePointer where Pointee == Registry {
     request.isAsIs = true
     do throws(DirectError) {
       let name = try ImageName(mountOf: file.pointee.handle)
-      let image = try ImageFile(path: name.bytes, writable: file.pointee.isWriting)
+      let isWriting = file.pointee.isWriting
+      let image = try name.withPath { (path) throws(DirectError) in try ImageFile(path: path, writable: isWriting) }
       let layout = try DirectLayout(file: file.pointee.handle, image: image, request: request)
       guard layout.inode == file.pointee.inode else { return EPROTO }
       guard let volume = volume(of: layout.space.image) else { return ENFILE }
