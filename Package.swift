@@ -114,6 +114,8 @@ let package = Package(
     .executableTarget(
       name: "mounted-test-agent", dependencies: ["CMountedSupport", "CHoldfast"], path: "Tests/MountedTestAgent",
       swiftSettings: strict),
+    // A program that knows nothing of us, for the preloaded library.
+    .executableTarget(name: "preload-agent", path: "Tests/PreloadAgent"),
     .systemLibrary(name: "CFaultControl", path: "Tests/CFaultControl"),
     .target(name: "HoldfastFaultShim", path: "Tests/FaultShim", publicHeadersPath: "."),
     // They run the built command, the agent and the shim, which lie beside the test bundle.

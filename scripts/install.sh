@@ -1,5 +1,5 @@
 #!/bin/sh
-# install.sh [PREFIX]: builds for release and installs the command, the mount helpers and the C header below PREFIX
+# install.sh [PREFIX]: builds for release and installs the command, the mount helpers, the library for LD_PRELOAD and the C header below PREFIX
 # (default /usr/local). With a PREFIX of / or /usr or /usr/local the helpers are linked into /sbin too, where
 # mount(8), fsck(8) and mkfs(8) look for them.
 set -eu
@@ -15,7 +15,7 @@ prefix=${prefix%/}
 
 need_for_build
 build_release
-mkdir -p "$prefix/bin" "$prefix/sbin" "$prefix/include" "$prefix/share/holdfast"
+mkdir -p "$prefix/bin" "$prefix/sbin" "$prefix/lib" "$prefix/include" "$prefix/share/holdfast"
 # Stripped of debugging symbols; written beside and renamed, so that a running daemon keeps its file.
 strip -o "$prefix/bin/holdfast.new" "$root/.build/release/holdfast"
 mv -f "$prefix/bin/holdfast.new" "$prefix/bin/holdfast"
@@ -23,6 +23,9 @@ for helper in mount mkfs fsck; do
   install -m 755 "$root/mount-helpers/$helper.holdfast" "$prefix/sbin/$helper.holdfast"
 done
 ln -sf mount.holdfast "$prefix/sbin/mount.fuse.holdfast"
+build_preload
+strip -o "$prefix/lib/libholdfast-preload.so.new" "$root/.build/release/libholdfast-preload.so"
+mv -f "$prefix/lib/libholdfast-preload.so.new" "$prefix/lib/libholdfast-preload.so"
 install -m 644 "$root/include/holdfast.h" "$prefix/include/holdfast.h"
 install -m 644 "$root/mount-helpers/holdfast.mount.example" "$prefix/share/holdfast/holdfast.mount.example"
 case $prefix in

@@ -36,11 +36,17 @@ need_for_build() {
 }
 
 need_for_run() {
-  need_packages attr acl e2fsprogs util-linux
+  need_packages attr acl e2fsprogs util-linux fio sqlite3
 }
 
 # Builds for release; $root/.build/release/holdfast is there afterwards.
 build_release() {
   say "building for release"
   (cd "$root" && swift build -c release --product holdfast "$@")
+}
+
+# Likewise $root/.build/release/libholdfast-preload.so.
+build_preload() {
+  say "building the library for LD_PRELOAD"
+  (cd "$root" && swift build -c release --product holdfast-preload "$@")
 }
