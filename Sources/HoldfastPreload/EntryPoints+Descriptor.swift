@@ -133,7 +133,12 @@ private func makeRoom(_ number: Int32, for descriptor: Int32) {
   case F_DUPFD, F_DUPFD_CLOEXEC: return duplicated(fd, result)
   case F_SETFL: changeFlags(fd, Int32(truncatingIfNeeded: Int(bitPattern: argument)))
   case F_SETLK, F_SETLKW:
-    if descriptorWord(fd).bits == 0, holdfast_is_fuse(fd) != 0 { hasForeignLocks.store(true, ordering: .relaxed) }
+    let word = descriptorWord(fd)
+    if word.bits != 0, !word.has(DescriptorWord.own), let registry {
+      registry.files[word.file].isLocked.store(1, ordering: .relaxed)
+    } else if holdfast_is_fuse(fd) != 0 {
+      hasForeignLocks.store(true, ordering: .relaxed)
+    }
   default: break
   }
   return result

@@ -16,7 +16,7 @@ private func readAt(_ descriptor: Int32, _ bytes: UnsafeMutableRawPointer?, _ co
     }
     route.end()
   }
-  return holdfast_next().pointee.pread(route.descriptor, bytes, count, offset)
+  return holdfast_next().pointee.pread(route.readable(descriptor), bytes, count, offset)
 }
 
 private func writeAt(_ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count: Int, _ offset: Int64) -> Int {
@@ -32,7 +32,49 @@ private func writeAt(_ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count: I
     }
     route.end()
   }
-  return holdfast_next().pointee.pwrite(route.descriptor, bytes, count, offset)
+  return route.reallyWrite(descriptor, bytes, count, offset)
+}
+
+extension Route {
+  /// The stand-in can be read, whatever the program's handle was opened for.
+  fileprivate func readable(_ descriptor: Int32) -> Int32 {
+    word.bits == 0 || word.has(DescriptorWord.canRead) ? self.descriptor : descriptor
+  }
+
+  /// A real pwrite(2). The descriptor that stands in for one that is mapped through the mount has neither its O_APPEND nor
+  /// its O_DSYNC.
+  fileprivate func reallyWrite(_ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count: Int, _ offset: Int64) -> Int {
+    guard self.descriptor != descriptor, word.has(DescriptorWord.appends | DescriptorWord.syncs) else {
+      return holdfast_next().pointee.pwrite(self.descriptor, bytes, count, offset)
+    }
+    var part = iovec(iov_base: UnsafeMutableRawPointer(mutating: bytes), iov_len: count)
+    return holdfast_next().pointee.pwritev2(self.descriptor, &part, 1, offset, word.writeFlags)
+  }
+
+  fileprivate func reallyWrite(
+    _ descriptor: Int32, _ parts: UnsafePointer<iovec>?, parts count: Int32, _ offset: Int64
+  ) -> Int {
+    guard self.descriptor != descriptor, word.has(DescriptorWord.appends | DescriptorWord.syncs) else {
+      return holdfast_next().pointee.pwritev(self.descriptor, parts, count, offset)
+    }
+    return holdfast_next().pointee.pwritev2(self.descriptor, parts, count, offset, word.writeFlags)
+  }
+
+  /// Whether write(2) is not simply the real one: on the image, or on the stand-in.
+  fileprivate func goesAtOffset(_ descriptor: Int32) -> Bool {
+    word.isPlainWriter || (self.descriptor != descriptor && word.has(DescriptorWord.canWrite))
+  }
+
+  /// Whether write(2) goes to the stand-in, to the end of the file: where the offset is then.
+  fileprivate func appends(_ descriptor: Int32) -> Bool {
+    self.descriptor != descriptor && word.has(DescriptorWord.appends)
+  }
+}
+
+extension DescriptorWord {
+  fileprivate var writeFlags: Int32 {
+    (has(Self.appends) ? holdfast_write_appends : 0) | (has(Self.syncs) ? holdfast_write_syncs : 0)
+  }
 }
 
 extension DescriptorWord {
@@ -56,7 +98,7 @@ private func readPartsAt(
     }
     route.end()
   }
-  return holdfast_next().pointee.preadv(route.descriptor, parts, count, offset)
+  return holdfast_next().pointee.preadv(route.readable(descriptor), parts, count, offset)
 }
 
 private func writePartsAt(
@@ -76,7 +118,7 @@ private func writePartsAt(
     }
     route.end()
   }
-  return holdfast_next().pointee.pwritev(route.descriptor, parts, count, offset)
+  return route.reallyWrite(descriptor, parts, parts: count, offset)
 }
 
 @c(pread) public func pread(_ fd: Int32, _ bytes: UnsafeMutableRawPointer?, _ count: Int, _ offset: Int64) -> Int {
@@ -109,8 +151,13 @@ private func writePartsAt(
 private func readPartsFlagged(
   _ fd: Int32, _ parts: UnsafePointer<iovec>?, _ count: Int32, _ offset: Int64, _ flags: Int32
 ) -> Int {
-  guard flags == 0, descriptorWord(fd).bits != 0 else {
+  guard descriptorWord(fd).bits != 0, offset != -1 || flags == 0 else {
     return holdfast_next().pointee.preadv2(fd, parts, count, offset, flags)
+  }
+  if flags != 0 {
+    var route = Route(fd)
+    route.end()
+    return holdfast_next().pointee.preadv2(route.readable(fd), parts, count, offset, flags)
   }
   return offset == -1 ? readParts(fd, parts, count) : readPartsAt(fd, parts, count, offset)
 }
@@ -118,8 +165,14 @@ private func readPartsFlagged(
 private func writePartsFlagged(
   _ fd: Int32, _ parts: UnsafePointer<iovec>?, _ count: Int32, _ offset: Int64, _ flags: Int32
 ) -> Int {
-  guard flags == 0, descriptorWord(fd).bits != 0 else {
+  guard descriptorWord(fd).bits != 0, offset != -1 || flags == 0 else {
     return holdfast_next().pointee.pwritev2(fd, parts, count, offset, flags)
+  }
+  if flags != 0 {
+    var route = Route(fd)
+    route.end()
+    let more = route.descriptor == fd ? 0 : route.word.writeFlags
+    return holdfast_next().pointee.pwritev2(route.descriptor, parts, count, offset, flags | more)
   }
   return offset == -1 ? writeParts(fd, parts, count) : writePartsAt(fd, parts, count, offset)
 }
@@ -163,7 +216,7 @@ private func readNext(_ descriptor: Int32, _ bytes: UnsafeMutableRawPointer?, _ 
         return answered(result)
       }
       route.end()
-      return holdfast_next().pointee.pread(route.descriptor, bytes, min(count, maximumTransfer), offset)
+      return holdfast_next().pointee.pread(route.readable(descriptor), bytes, min(count, maximumTransfer), offset)
     }
     if let result { return result }
   }
@@ -174,7 +227,12 @@ private func readNext(_ descriptor: Int32, _ bytes: UnsafeMutableRawPointer?, _ 
 private func writeNext(_ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count: Int) -> Int {
   var route = Route(descriptor)
   let isServed = route.file != nil || route.descriptor != descriptor
-  if isServed, let bytes, count > 0, count <= maximumTransfer, route.word.isPlainWriter {
+  if route.appends(descriptor) {
+    let result = route.reallyWrite(descriptor, bytes, count, 0)
+    if result > 0 { _ = holdfast_raw_lseek(descriptor, 0, SEEK_END) }
+    return result
+  }
+  if isServed, let bytes, count > 0, count <= maximumTransfer, route.goesAtOffset(descriptor) {
     let result = atOffset(descriptor, count) { offset in
       if let file = route.file {
         if !file.isStorable(count, at: offset) {
@@ -185,7 +243,7 @@ private func writeNext(_ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count:
         }
         route.end()
       }
-      return holdfast_next().pointee.pwrite(route.descriptor, bytes, count, offset)
+      return route.reallyWrite(descriptor, bytes, count, offset)
     }
     if let result { return result }
   }
@@ -207,7 +265,7 @@ private func readParts(_ descriptor: Int32, _ parts: UnsafePointer<iovec>?, _ co
         return answered(result)
       }
       route.end()
-      return holdfast_next().pointee.preadv(route.descriptor, parts, count, offset)
+      return holdfast_next().pointee.preadv(route.readable(descriptor), parts, count, offset)
     }
     if let result { return result }
   }
@@ -218,7 +276,12 @@ private func readParts(_ descriptor: Int32, _ parts: UnsafePointer<iovec>?, _ co
 private func writeParts(_ descriptor: Int32, _ parts: UnsafePointer<iovec>?, _ count: Int32) -> Int {
   var route = Route(descriptor)
   let isServed = route.file != nil || route.descriptor != descriptor
-  if isServed, let parts, let total = totalBytes(parts, count), total > 0, route.word.isPlainWriter {
+  if route.appends(descriptor) {
+    let result = route.reallyWrite(descriptor, parts, parts: count, 0)
+    if result > 0 { _ = holdfast_raw_lseek(descriptor, 0, SEEK_END) }
+    return result
+  }
+  if isServed, let parts, let total = totalBytes(parts, count), total > 0, route.goesAtOffset(descriptor) {
     let result = atOffset(descriptor, total) { offset in
       if let file = route.file {
         if !file.isStorable(total, at: offset) {
@@ -231,7 +294,7 @@ private func writeParts(_ descriptor: Int32, _ parts: UnsafePointer<iovec>?, _ c
         }
         route.end()
       }
-      return holdfast_next().pointee.pwritev(route.descriptor, parts, count, offset)
+      return route.reallyWrite(descriptor, parts, parts: count, offset)
     }
     if let result { return result }
   }

@@ -47,6 +47,9 @@ extension UnsafeMutablePointer where Pointee == Registry {
       let layout = try DirectLayout(file: file.pointee.handle, image: image, request: request)
       guard layout.inode == file.pointee.inode else { return EPROTO }
       guard let volume = volume(of: layout.space.image) else { return ENFILE }
+      // Somebody may store into a hole through a mapping of the mount. The daemon hears of that when it can neither wait
+      // for us nor tell anybody that it is refused.
+      if !file.pointee.isWriting, !layout.isWhole { return ENODATA }
       let place = UnsafeMutablePointer<DirectLayout>.allocate(capacity: 1)
       place.initialize(to: layout)
       file.pointee.layout = place
@@ -152,5 +155,13 @@ extension UnsafeMutablePointer where Pointee == Registry {
   func wakeWatcher() {
     var one: UInt64 = 1
     _ = holdfast_raw_write(pointee.wakeEvent, &one, 8)
+  }
+}
+
+extension DirectLayout {
+  /// Whether every byte of the file has a block.
+  fileprivate var isWhole: Bool {
+    let mask = ExtentTable.blockBytes - 1
+    return fileSize > 0 && space.extents.storable(0, (fileSize + mask) & ~mask).defect == nil
   }
 }

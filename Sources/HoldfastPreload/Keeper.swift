@@ -158,6 +158,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
     file.pointee.isStored.store(0, ordering: .relaxed)
     file.pointee.isUnsynced.store(0, ordering: .relaxed)
     file.pointee.retryAt.store(0, ordering: .relaxed)
+    file.pointee.isLocked.store(0, ordering: .relaxed)
     file.pointee.cachedDescriptor.store(0, ordering: .relaxed)
     file.pointee.pauseNanoseconds = 0
     file.pointee.isMapped = false

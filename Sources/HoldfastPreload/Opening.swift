@@ -146,6 +146,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
     guard image >= 0 else { return false }
     let number = ownNumber(for: image)
     guard number >= 0 else { return false }
+    rememberOwn(number)
     let (isFirst, _) = volume.pointee.descriptor.compareExchange(
       expected: 0, desired: number + 1, ordering: .acquiringAndReleasing)
     if !isFirst {
@@ -167,7 +168,6 @@ extension UnsafeMutablePointer where Pointee == Registry {
     holdfast_direct_close(descriptor)
     guard number >= 0 else { return number }
     words[Int(number)].store(DescriptorWord.own, ordering: .releasing)
-    rememberOwn(number)
     return number
   }
 
@@ -194,8 +194,8 @@ extension UnsafeMutablePointer where Pointee == Registry {
     return openImage(answer)
   }
 
-  /// Of a file that is mapped through the mount: a descriptor that sees what is in the mapping's pages. It has a low number and is
-  /// closed with the file's last, since closing it earlier would drop the program's locks on the file.
+  /// Of a file that is mapped through the mount: a descriptor that sees what is in the mapping's pages. It is closed with the
+  /// file's last, and keeps the number it got if the program has locks on the file: closing it would drop them.
   func cachedDescriptor(
     of file: UnsafeMutablePointer<ServedFile>, _ descriptor: Int32, _ word: DescriptorWord
   ) -> Int32? {
@@ -203,9 +203,14 @@ extension UnsafeMutablePointer where Pointee == Registry {
     if there > 0 { return there - 1 }
     guard isOurs else { return nil }
     var path = DescriptorPath(thread: holdfast_gettid(), descriptor: descriptor)
-    let cached = path.open(O_CLOEXEC | (file.pointee.isWriting ? O_RDWR : O_RDONLY))
+    var cached = path.open(O_CLOEXEC | (file.pointee.isWriting ? O_RDWR : O_RDONLY))
     guard cached >= 0, Int(cached) < Registry.maximumDescriptors else { return nil }
-    words[Int(cached)].store(DescriptorWord.own, ordering: .releasing)
+    if file.pointee.isLocked.load(ordering: .relaxed) == 0 {
+      cached = ownNumber(for: cached)
+      guard cached >= 0 else { return nil }
+    } else {
+      words[Int(cached)].store(DescriptorWord.own, ordering: .releasing)
+    }
     let (isFirst, other) = file.pointee.cachedDescriptor.compareExchange(
       expected: 0, desired: cached + 1, ordering: .acquiringAndReleasing)
     // Both stay open, for the same reason.

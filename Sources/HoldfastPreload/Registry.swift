@@ -53,6 +53,8 @@ struct ServedFile: ~Copyable {
   let served: Atomic<UInt32>
   /// When to ask for the layout again (`holdfast_now`).
   let retryAt: Atomic<UInt64>
+  /// The program has taken a lock of it (fcntl(2)); closing any of its numbers would drop that.
+  let isLocked: Atomic<UInt32>
   /// With `cached`: a descriptor of the program's table that uses the page cache, plus 1.
   let cachedDescriptor: Atomic<Int32>
 

@@ -167,6 +167,7 @@ void holdfast_explain(uint64_t inode, int code);
 static const int holdfast_map_type = MAP_TYPE;
 static const int holdfast_map_fixed_noreplace = MAP_FIXED_NOREPLACE;
 static inline uint64_t holdfast_device(unsigned major, unsigned minor) { return makedev(major, minor); }
+static const int holdfast_write_appends = RWF_APPEND, holdfast_write_syncs = RWF_SYNC;
 static const int holdfast_close_range_marks = 1 << 2; /* CLOSE_RANGE_CLOEXEC */
 static const int holdfast_close_range_unshares = 1 << 1;
 static void *const holdfast_map_failed = MAP_FAILED;
