@@ -37,11 +37,17 @@ need_for_build() {
 
 need_for_run() {
   # mount: losetup, swapon.
-  need_packages attr acl e2fsprogs util-linux mount
+  need_packages attr acl e2fsprogs util-linux mount fio sqlite3
 }
 
 # Builds for release; $root/.build/release/holdfast is there afterwards.
 build_release() {
   say "building for release"
   (cd "$root" && swift build -c release --product holdfast "$@")
+}
+
+# Likewise $root/.build/release/libholdfast-preload.so.
+build_preload() {
+  say "building the library for LD_PRELOAD"
+  (cd "$root" && swift build -c release --product holdfast-preload "$@")
 }
