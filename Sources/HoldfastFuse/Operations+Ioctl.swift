@@ -50,24 +50,28 @@ extension MountSession {
         inode: inode, handle: info!.pointee.fh, input: UnsafeRawBufferPointer(start: input, count: inputBytes),
         caller: reply.caller)
       if command == holdfast_ioc_prepare {
-        session.prepare(reply, call)
+        session.performChange(reply, call) { () throws(FSError) in try PrepareCall(call) }
+      } else if command == holdfast_ioc_defrag {
+        session.performChange(reply, call) { () throws(FSError) in try DefragmentCall(call) }
       } else {
         session.control(reply, command: command, call)
       }
     }
   }
 
-  /// The one that may have to wait.
-  private func prepare(_ reply: consuming Reply<Control>, _ call: ControlCall) {
-    let prepare: PrepareCall
+  /// Those that may have to wait.
+  private func performChange<Call: MapChangingCall>(
+    _ reply: consuming Reply<Control>, _ call: ControlCall, _ parse: () throws(FSError) -> Call
+  ) where Call.Answer == Control {
+    let change: Call
     do throws(FSError) {
-      prepare = try PrepareCall(call)
+      change = try parse()
     } catch {
       counters.count(.ioctl)
       fail(reply, error, .ioctl, call.inode)
       return
     }
-    perform(prepare, reply)
+    perform(change, reply)
   }
 
   private func control(_ reply: consuming Reply<Control>, command: UInt32, _ call: ControlCall) {

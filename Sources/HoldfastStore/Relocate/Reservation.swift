@@ -62,6 +62,17 @@ extension Store {
     if !reservation.range.isEmpty { try putReserved(reservation.range) }
   }
 
+  /// Two reservations, one behind the other, become one.
+  func join(_ first: Reservation, _ second: Reservation) throws(FSError) -> Reservation {
+    precondition(first.range.end == second.range.start)
+    return try transaction(keys: 2, .shrinking) { () throws(FSError) in
+      try delete(.quarantine(second.range.start))
+      let joined = BlockRange(from: first.range.start, to: second.range.end)
+      try putReserved(joined)
+      return Reservation(range: joined)
+    }
+  }
+
   /// Keys `consume` may touch.
   static let keysPerConsume = 3
 
@@ -74,9 +85,10 @@ extension Store {
 
   // MARK: Searching
 
-  private typealias Found = (run: BlockRange, place: BlockRange)
+  typealias Found = (run: BlockRange, place: BlockRange)
 
-  private func freePlace(
+  /// A free run and its part that fits. At least `minimum` blocks long.
+  func freePlace(
     _ want: UInt64, _ minimum: UInt64, _ placement: Placement
   ) throws(FSError) -> Found? {
     if placement.within != Placement.everywhere { return try lowestPlace(want, minimum, placement) }

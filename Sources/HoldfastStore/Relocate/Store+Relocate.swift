@@ -70,7 +70,7 @@ extension Store {
   }
 
   /// The file blocks of a background move that no request holds. Only a first look: the gate is asked at each step.
-  private func movable(
+  func movable(
     _ island: BlockRange, of inode: InodeNumber, _ report: inout RelocationReport
   ) -> [BlockRange] {
     let change = MapChange(kind: .relocate, blocks: island)
