@@ -56,12 +56,50 @@ struct holdfast_seal {
  * it lives, nobody else gets them. docs/ABI.md, Leases. */
 #define HOLDFAST_LEASE_OFFSET 0x4000000000000000ull
 
-/* PREPARE: allocate, zero and unshare a range so that it can be sealed. Length 0: to the end of the file. */
+/* PREPARE: allocate, zero and unshare a range so that it can be sealed. Length 0: to the end of the file. With CONTIGUOUS
+ * also in one run of the image that begins at a multiple of `alignment` bytes, moving what must move: what is not to be
+ * had is no error, `fulfilled` and what follows tell. */
+#define HOLDFAST_PREPARE_CONTIGUOUS 0x1u
+/* Why there is no longer run: struct holdfast_prepare.obstacles */
+#define HOLDFAST_OBSTACLE_HELD       0x1u /* blocks that a request holds: obstacle_inode, obstacle_name */
+#define HOLDFAST_OBSTACLE_METADATA   0x2u /* the filesystem's own blocks */
+#define HOLDFAST_OBSTACLE_QUARANTINE 0x4u /* blocks somebody may still reach they were taken from */
+#define HOLDFAST_OBSTACLE_SPACE      0x8u /* not that much free, or nowhere to move what is in the way */
 struct holdfast_prepare {
 	__u32 version;
-	__u32 flags; /* 0 */
+	__u32 flags;     /* HOLDFAST_PREPARE_* */
 	__u64 offset;
 	__u64 length;
+	__u64 alignment; /* CONTIGUOUS: bytes, a power of two from 4096 to 2^30; 0: none asked for */
+	/* Out, with CONTIGUOUS. */
+	__u32 fulfilled; /* 1: one run, aligned */
+	__u32 obstacles; /* HOLDFAST_OBSTACLE_*, when not fulfilled */
+	__u64 fragments; /* runs the range is in */
+	__u64 longest;   /* bytes of the longest of them */
+	__u64 longest_free;   /* bytes of the longest free run of the volume */
+	__u64 moved;          /* bytes of this file that were moved */
+	__u64 evacuated;      /* bytes of other files that made room */
+	__u64 obstacle_inode; /* HELD: one of the files, and */
+	char obstacle_name[HOLDFAST_NAME_BYTES]; /* the request on it */
+};
+
+/* DEFRAG: bring a range (length 0: all) of a file into as few runs of the image as free space allows. For who has it open
+ * for writing, its owner and administrators. */
+#define HOLDFAST_DEFRAG_SKIP_HELD 0x1u /* what requests hold is left where it is, and nobody recalled; else row 15 */
+struct holdfast_defrag {
+	__u32 version;
+	__u32 flags;
+	__u64 offset;
+	__u64 length;
+	/* Out. */
+	__u64 fragments_before;
+	__u64 fragments_after;
+	__u64 moved;    /* bytes */
+	__u64 skipped;  /* bytes held by requests */
+	__u64 unplaced; /* bytes for which there was no longer run */
+	__u32 obstacle_uid; /* of one of those requests: uid, process and name */
+	__s32 obstacle_pid;
+	char obstacle_name[HOLDFAST_NAME_BYTES];
 };
 
 /* MAP: extents from byte `offset` on, paged: call again from the end of the last extent until count is 0. */
@@ -199,6 +237,7 @@ struct holdfast_remount {
 #define HOLDFAST_IOC_SYNC          _IOWR(HOLDFAST_IOC_MAGIC, 0x0d, struct holdfast_sync)
 #define HOLDFAST_IOC_REMOUNT       _IOWR(HOLDFAST_IOC_MAGIC, 0x0e, struct holdfast_remount)
 #define HOLDFAST_IOC_INFO          _IOWR(HOLDFAST_IOC_MAGIC, 0x0f, struct holdfast_json)
+#define HOLDFAST_IOC_DEFRAG        _IOWR(HOLDFAST_IOC_MAGIC, 0x11, struct holdfast_defrag)
 
 /* The functions of libholdfast, for programs that use it. */
 #ifndef HOLDFAST_NO_LIBRARY

@@ -38,6 +38,9 @@ struct Reply<Kind>: ~Copyable {
   /// Waits for a callback under way. To be called before the answer, with which libfuse frees the request.
   borrowing func ignoreInterrupts() { fuse_req_interrupt_func(request, nil, nil) }
 
+  /// Whether a signal has come for the caller; to be asked before the answer, with which libfuse frees the request.
+  var interruption: Interruption { Interruption(request: request) }
+
   /// Ids of the calling thread; `pid` is the thread's.
   var caller: Credentials {
     let context = fuse_req_ctx(request).pointee
@@ -46,6 +49,11 @@ struct Reply<Kind>: ~Copyable {
 
   /// The caller's umask (requests that create).
   var umask: UInt32 { fuse_req_ctx(request).pointee.umask }
+}
+
+struct Interruption {
+  fileprivate let request: fuse_req_t
+  var hasCome: Bool { fuse_req_interrupted(request) != 0 }
 }
 
 /// A reply for a closure to send, which cannot own one.

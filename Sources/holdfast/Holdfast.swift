@@ -25,11 +25,11 @@ struct Holdfast: ParsableCommand {
     groupedSubcommands: [
       CommandGroup(
         name: "Volumes",
-        subcommands: [Mkfs.self, Mount.self, Unmount.self, Fsck.self, Info.self, Sync.self]),
+        subcommands: [Mkfs.self, Mount.self, Unmount.self, Fsck.self, Info.self, Sync.self, Defrag.self]),
       CommandGroup(
         name: "Seals",
         subcommands: [
-          Seal.self, Unseal.self, Hold.self, Seals.self, Why.self, MapCommand.self, Revoke.self,
+          Seal.self, Unseal.self, Hold.self, Seals.self, Why.self, MapCommand.self, Prepare.self, Revoke.self,
         ]),
       CommandGroup(name: "Trials", subcommands: [Stress.self]),
     ])

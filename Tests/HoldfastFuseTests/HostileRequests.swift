@@ -106,6 +106,7 @@ import Testing
     (holdfast_ioc_seal, MemoryLayout<holdfast_seal>.size), (holdfast_ioc_unseal, MemoryLayout<holdfast_seal>.size),
     (holdfast_ioc_pin, MemoryLayout<holdfast_seal>.size), (holdfast_ioc_unpin, MemoryLayout<holdfast_seal>.size),
     (holdfast_ioc_prepare, MemoryLayout<holdfast_prepare>.size),
+    (holdfast_ioc_defrag, MemoryLayout<holdfast_defrag>.size),
     (holdfast_ioc_layout_get, MemoryLayout<holdfast_layout>.size),
     (holdfast_ioc_layout_return, MemoryLayout<holdfast_layout_return>.size),
     (holdfast_ioc_recall_status, MemoryLayout<holdfast_recall_status>.size),
