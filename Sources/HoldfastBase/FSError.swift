@@ -49,8 +49,12 @@ public enum FSError: Error, Equatable, Sendable {
   case incompatibleFormat(features: UInt64)
   case imageBusy
   case imageTooSmall(minimumBytes: UInt64)
+  /// More was asked for than the block device has.
+  case deviceTooSmall(byteCount: UInt64)
+  /// The volume is being grown or shrunk already.
+  case resizeInProgress
 
-  public enum DeviceOperation: String, Sendable { case read, write, barrier, open, findLock }
+  public enum DeviceOperation: String, Sendable { case read, write, barrier, open, findLock, resize }
 
   public enum Structure: String, Sendable {
     case superblock, treeNode, chunkMap, journalRecord, journalSequence
@@ -124,7 +128,8 @@ extension FSError {
     case .device(_, _, let code): code == ENOSPC ? ENOSPC : EIO
     case .corrupt, .shutDown, .imageTruncated: EIO
     case .notAnImage, .superblocksDisagree, .incompatibleFormat, .imageTooSmall: EINVAL
-    case .imageBusy: EBUSY
+    case .imageBusy, .resizeInProgress: EBUSY
+    case .deviceTooSmall: ENOSPC
     }
   }
 }
@@ -163,6 +168,8 @@ extension FSError: CustomStringConvertible {
       "made by a newer Holdfast (incompatible features 0x\(String(features, radix: 16)))"
     case .imageBusy: "the image is in use by another Holdfast process"
     case .imageTooSmall(let minimum): "too small: at least \(minimum) bytes"
+    case .deviceTooSmall(let bytes): "the device has \(bytes) bytes, fewer than that"
+    case .resizeInProgress: "it is being resized already"
     case .nameHashExhausted: "too many names with one hash"
     default: String(cString: strerror(errno))
     }

@@ -51,6 +51,8 @@ extension MountSession {
         caller: reply.caller)
       if command == holdfast_ioc_prepare {
         session.prepare(reply, call)
+      } else if command == holdfast_ioc_resize {
+        session.resize(reply, call)
       } else {
         session.control(reply, command: command, call)
       }

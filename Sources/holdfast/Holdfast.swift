@@ -25,7 +25,9 @@ struct Holdfast: ParsableCommand {
     groupedSubcommands: [
       CommandGroup(
         name: "Volumes",
-        subcommands: [Mkfs.self, Mount.self, Unmount.self, Fsck.self, Info.self, Sync.self]),
+        subcommands: [
+          Mkfs.self, Mount.self, Unmount.self, Fsck.self, Info.self, Sync.self, Grow.self, Shrink.self,
+        ]),
       CommandGroup(
         name: "Seals",
         subcommands: [

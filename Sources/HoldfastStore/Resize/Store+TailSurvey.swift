@@ -1,0 +1,170 @@
+/// What lies behind an end to be: extents, metadata, quarantine; and what of it cannot move.
+
+import HoldfastBase
+import HoldfastFormat
+import HoldfastSeal
+
+struct TailSurvey {
+  /// In the order of inodes.
+  var obstacles: [ResizeObstacle] = []
+  var extentBlocks: UInt64 = 0
+  var chunkBlocks: UInt64 = 0
+  /// Fewest blocks that hold what is used.
+  var smallestBySpace: UInt64 = 0
+  /// Fewest blocks this volume can have at all.
+  var least: UInt64 = 0
+
+  /// Fewest blocks for which nothing that was found is in the way.
+  var smallest: UInt64 { obstacles.reduce(max(smallestBySpace, least)) { max($0, $1.end) } }
+}
+
+extension Store {
+  /// Extent records looked at under one hold of the tree lock.
+  private static let surveyStep = 512
+  /// Chunks of free space that a shrink leaves: two are kept from data as ever, two more for its own copies of nodes.
+  private static let chunksLeftFree: UInt64 = 4
+
+  func surveyTail(
+    from start: BlockNumber, _ actor: Actor, _ control: ResizeControl
+  ) throws(FSError) -> TailSurvey {
+    var survey = TailSurvey()
+    treeLock.withLock {
+      let free = volume.freeBlocks + releaseQueue.blocks + (enclosure?.blocks ?? 0)
+      let kept = Store.chunksLeftFree * chunkBlocks
+      survey.least = volume.leastTotalBlocks
+      survey.smallestBySpace = volume.totalBlocks - (free > kept ? free - kept : 0)
+      survey.chunkBlocks = chunks.usedBlocks(from: start)
+    }
+    var inquiry = HolderInquiry(self)
+    try forEachExtent(from: start) { (inode, extent) throws(FSError) in
+      try control.check()
+      survey.extentBlocks += extent.count
+      survey.obstacles += obstacles(of: inode, extent, actor, &inquiry)
+    }
+    survey.obstacles = merged(survey.obstacles + heldQuarantine(from: start))
+    return survey
+  }
+
+  /// Calls `body`, holding no lock, with every extent that has blocks from `start` on, cut to those.
+  func forEachExtent(
+    from start: BlockNumber, _ body: (InodeNumber, MappedExtent) throws(FSError) -> Void
+  ) throws(FSError) {
+    var cursor: Key? = Key.inode(RootDirectory.inode)
+    while let from = cursor {
+      let (found, next) = try reading { () throws(FSError) in try extents(from: start, searchingFrom: from) }
+      for (inode, extent) in found { try body(inode, extent) }
+      cursor = next
+    }
+  }
+
+  /// One step of the search. Under the tree lock.
+  private func extents(
+    from start: BlockNumber, searchingFrom cursor: Key
+  ) throws(FSError) -> (found: [(InodeNumber, MappedExtent)], next: Key?) {
+    var found: [(InodeNumber, MappedExtent)] = []
+    var key = cursor
+    for _ in 0..<Store.surveyStep {
+      guard let next = try tree.first(from: key)?.key, next.space == .file else { return (found, nil) }
+      let first = Key.extent(next.object, 0)
+      if next < first {
+        key = first
+      } else if next.type == .extent {
+        if let extent = try extent(of: next.object, from: next.offset)?.cut(from: start) {
+          found.append((next.object, extent))
+        }
+        key = next.successor
+      } else {
+        // Behind all of this inode's records.
+        key = Key(high: next.high, low: .max).successor
+      }
+    }
+    return (found, key)
+  }
+
+  // MARK: Obstacles
+
+  /// Requests that stay (the gate's own word for which those are), and holders without one.
+  private func obstacles(
+    of inode: InodeNumber, _ extent: MappedExtent, _ actor: Actor, _ inquiry: inout HolderInquiry
+  ) -> [ResizeObstacle] {
+    let blocks = BlockRange(start: extent.start, count: extent.count)
+    func obstacle(_ part: BlockRange, _ reason: ResizeObstacle.Reason) -> ResizeObstacle {
+      ResizeObstacle(
+        inode: inode, byteOffset: part.start << UInt64(Block.shift), byteCount: part.count << UInt64(Block.shift),
+        end: extent.physical(part.end - 1) + 1, reason: reason)
+    }
+    let met = seals.obstacles(to: MapChange(kind: .relocate, blocks: blocks), inode: inode, by: actor)
+    let standing = met.filter { !$0.request.isBreakable }
+    if !standing.isEmpty {
+      return standing.map { obstacle($0.request.scope.blocks?.intersection(blocks) ?? blocks, .request($0)) }
+    }
+    // Who has a breakable one as well is asked to let go; its blocks wait for it in quarantine.
+    guard met.isEmpty, inquiry.isHeld(inode) else { return [] }
+    return [obstacle(blocks, holder(of: inode, inquiry, inQuarantine: false))]
+  }
+
+  private func holder(
+    of inode: InodeNumber, _ inquiry: HolderInquiry, inQuarantine: Bool
+  ) -> ResizeObstacle.Reason {
+    .holder(
+      isLeased: inquiry.isLeased(inode), processes: seals.fencedProcesses[inode, default: []].sorted(),
+      inQuarantine: inQuarantine)
+  }
+
+  private func heldQuarantine(from start: BlockNumber) -> [ResizeObstacle] {
+    let held = treeLock.withLock { releaseQueue.heldRanges.filter { $0.range.end > start } }
+    if held.isEmpty { return [] }
+    let inquiry = HolderInquiry(self)
+    return held.map { entry in
+      ResizeObstacle(
+        inode: entry.inode, byteOffset: 0, byteCount: 0, end: entry.range.end,
+        reason: holder(of: entry.inode, inquiry, inQuarantine: true))
+    }
+  }
+
+  /// One obstacle for all that one request, or one holder, keeps of a file.
+  private func merged(_ obstacles: [ResizeObstacle]) -> [ResizeObstacle] {
+    var result: [ResizeObstacle] = []
+    var places: [ObstacleIdentity: Int] = [:]
+    for obstacle in obstacles {
+      guard let place = places[ObstacleIdentity(obstacle)] else {
+        places[ObstacleIdentity(obstacle)] = result.count
+        result.append(obstacle)
+        continue
+      }
+      let end = max(result[place].byteOffset + result[place].byteCount, obstacle.byteOffset + obstacle.byteCount)
+      result[place].byteOffset = min(result[place].byteOffset, obstacle.byteOffset)
+      result[place].byteCount = end - result[place].byteOffset
+      result[place].end = max(result[place].end, obstacle.end)
+    }
+    return result
+  }
+}
+
+private struct ObstacleIdentity: Hashable {
+  let inode: InodeNumber
+  /// nil: of a holder without one.
+  let request: UInt64?
+  let inQuarantine: Bool
+
+  init(_ obstacle: ResizeObstacle) {
+    inode = obstacle.inode
+    switch obstacle.reason {
+    case .request(let info): (request, inQuarantine) = (info.id, false)
+    case .holder(_, _, let inQuarantine): (request, self.inQuarantine) = (nil, inQuarantine)
+    }
+  }
+}
+
+extension MappedExtent {
+  /// What of it lies in blocks from `start` on.
+  func cut(from start: BlockNumber) -> MappedExtent? {
+    guard record.physical + count > start else { return nil }
+    let skipped = start > record.physical ? start - record.physical : 0
+    var rest = self
+    rest.start += skipped
+    rest.record.physical += skipped
+    rest.record.count -= UInt32(skipped)
+    return rest
+  }
+}
