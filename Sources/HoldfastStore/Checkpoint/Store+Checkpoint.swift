@@ -48,7 +48,7 @@ extension Store {
       treeLock.unlock()
       throw .corrupt(structure: .chunkMap, block: block)
     }
-    guard chunks.freeBlocks >= chunks.mapBlockCount, blocks == nil || hasResizeRoom else {
+    guard chunks.freeBlocks >= chunks.mapBlockCount, blocks.map({ canResize(to: $0) }) ?? true else {
       treeLock.unlock()
       throw .noSpace
     }
@@ -105,9 +105,11 @@ extension Store {
     publishDurable(ticket: batchTicket, data: data)
   }
 
-  /// Nodes for the records that a change of size changes.
-  private var hasResizeRoom: Bool {
-    chunks.freeBlocks >= metadataNeed(keys: Store.keysPerAllocation, .shrinking)
+  /// There are nodes for the records that a change of size changes, and nothing is left of what goes.
+  private func canResize(to blocks: UInt64) -> Bool {
+    guard chunks.freeBlocks >= metadataNeed(keys: Store.keysPerAllocation, .shrinking) else { return false }
+    return blocks > volume.totalBlocks
+      || enclosure?.start == blocks && enclosure?.isWhole(upTo: volume.totalBlocks) == true
   }
 
   /// Free blocks that stay in chunks however empty they are: a chunk given back today is not taken again tomorrow.

@@ -121,14 +121,13 @@ extension Store {
     throw .noSpace
   }
 
-  /// Part of the checkpoint that is about to be frozen. Under the tree lock.
+  /// Part of the checkpoint that is about to be frozen, which has seen that it can be. Under the tree lock.
   func applySize(_ blocks: UInt64) throws(FSError) {
     if blocks > volume.totalBlocks {
       let added = BlockRange(from: volume.totalBlocks, to: blocks)
       volume.totalBlocks = blocks
       try addFree(added)
     } else {
-      guard enclosure?.isWhole(upTo: volume.totalBlocks) == true, enclosure?.start == blocks else { throw .noSpace }
       try delete(.quarantine(blocks))
       enclosure = nil
       volume.totalBlocks = blocks

@@ -94,7 +94,8 @@ extension Store {
         end: extent.physical(part.end - 1) + 1, reason: reason)
     }
     let met = seals.obstacles(to: MapChange(kind: .relocate, blocks: blocks), inode: inode, by: actor)
-    let standing = met.filter { !$0.request.isBreakable }
+    // Background work recalls nobody (row 16).
+    let standing = actor.background ? met : met.filter { !$0.request.isBreakable }
     if !standing.isEmpty {
       return standing.map { obstacle($0.request.scope.blocks?.intersection(blocks) ?? blocks, .request($0)) }
     }

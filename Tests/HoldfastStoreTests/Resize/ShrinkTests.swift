@@ -131,7 +131,7 @@ extension Volume {
     let (leased, freed) = (order[order.count - 1], order[order.count - 2])
     volume.device.leased = [leased.value, freed.value]
     let end = try volume.end(of: [freed.value])
-    try volume.unlink(freed.key)
+    try volume.truncate(freed.value, 0)
     try volume.settle()
     let report = try volume.shrink(mebibytes: 44)
     #expect(report.outcome == .obstructed)
