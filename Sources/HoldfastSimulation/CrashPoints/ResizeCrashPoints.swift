@@ -171,11 +171,13 @@ public struct ResizeCrashPoints {
 
   // MARK: Calls by strings and arrays
 
+  /// Each block begins with its number, and all are of one kind.
   private static func bytes(_ count: Int, _ random: inout SeededRandom) -> [UInt8] {
-    let seed = UInt64(random.below(1 << 30))
-    return (0..<count).map {
-      UInt8(truncatingIfNeeded: SeededRandom.mix(seed &+ UInt64($0 >> 3)) >> UInt64($0 & 7 * 8))
+    var bytes = [UInt8](repeating: UInt8(random.below(256)), count: count)
+    for (index, start) in Swift.stride(from: 0, to: count, by: Block.size).enumerated() {
+      bytes[start] = UInt8(truncatingIfNeeded: index)
     }
+    return bytes
   }
 
   private static func withBytes<Result>(

@@ -112,9 +112,6 @@ extension Store {
     try freeRecord(tree.last(upTo: .free(Key.maximumObject)))
   }
 
-  /// Takes blocks of the free extent `run` that holds them.
-  func takeFree(_ range: BlockRange, from run: BlockRange) throws(FSError) { try take(range, from: run) }
-
   /// Throws unless the run lies in the volume's shared space and holds no metadata; after this its `end` cannot
   /// overflow.
   private func checked(_ run: BlockRange) throws(FSError) -> BlockRange {

@@ -66,7 +66,9 @@ public final class ResizeControl: @unchecked Sendable {
     changed.broadcast()
   }
 
-  func check() throws(FSError) { if lock.withLock({ cancelled }) { throw .interrupted } }
+  var isCancelled: Bool { lock.withLock { cancelled } }
+
+  func check() throws(FSError) { if isCancelled { throw .interrupted } }
 
   func plan(_ blocks: UInt64) { lock.withLock { planned = blocks } }
   func noteMoved(_ blocks: UInt64) { lock.withLock { moved += blocks } }

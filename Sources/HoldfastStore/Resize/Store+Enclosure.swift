@@ -22,7 +22,7 @@ extension Store {
         for _ in 0..<Store.enclosingStep {
           guard let run = try lastFreeRun(), run.end > start else { return false }
           let taken = BlockRange(from: max(run.start, start), to: run.end)
-          try takeFree(taken, from: run)
+          try take(taken, from: run)
           try enclose(taken)
         }
         return true

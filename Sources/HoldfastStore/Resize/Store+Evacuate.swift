@@ -71,10 +71,10 @@ extension Store {
     guard let start = treeLock.withLock({ enclosure?.start }) else { return }
     for _ in 0..<Store.emptyingRounds {
       var isStuck = false
-      try forEachExtent(from: start) { (inode, extent) throws(FSError) in
+      try mappedRuns(overlapping: BlockRange(from: start, to: Placement.everywhere.end)) { (run) throws(FSError) in
         try control.check()
         do throws(FSError) {
-          try moveOut(inode, extent, actor, control)
+          if try !moveOut(run.cut(from: start), from: start, actor, control) { isStuck = true }
         } catch {
           switch error {
           // Gone, or in the way: the survey that follows names who is.
@@ -82,26 +82,33 @@ extension Store {
           default: throw error
           }
         }
+        return true
       }
       try releaseTail()
       if isTailEnclosed || isStuck { return }
     }
   }
 
-  /// Moves one extent, and waits for whoever is asked to let go of it.
+  /// Moves one extent, and waits for whoever is asked to let go of it; false when something of it was left where it is.
   private func moveOut(
-    _ inode: InodeNumber, _ extent: MappedExtent, _ actor: Actor, _ control: ResizeControl
-  ) throws(FSError) {
+    _ run: MappedRun, from start: BlockNumber, _ actor: Actor, _ control: ResizeControl
+  ) throws(FSError) -> Bool {
     var turn: UInt64?
     defer { if let turn { seals.endTurn(turn) } }
     while true {
       do throws(FSError) {
-        let moved = try relocateOutOfEnclosure(inode, BlockRange(start: extent.start, count: extent.count), actor)
-        return control.noteMoved(moved)
+        // Anywhere: all that is free lies in front of the enclosure.
+        let report = try relocate(
+          run.inode, run.blocks, from: BlockRange(from: start, to: Placement.everywhere.end), to: Placement(), by: actor
+        ) { !control.isCancelled }
+        control.noteMoved(report.movedBlocks)
+        if report.unplacedBlocks > 0 { throw .noSpace }
+        return report.skippedBlocks == 0
       } catch .mustWait(let breaker) {
         if let turn { seals.endTurn(turn) }
-        turn = breaker
+        turn = nil
         try wait(for: breaker, control)
+        turn = breaker
       }
     }
   }
@@ -112,8 +119,8 @@ extension Store {
     case .gaveUp: throw .interrupted
     case .parked:
       if control.sleep() { return }
-      // Cancelled; if it was woken at the same moment, the turn it has got is ended by who called.
-      _ = seals.giveUp(breaker)
+      // Cancelled; where it was woken at the same moment, it has got a turn, which ends unused.
+      if !seals.giveUp(breaker) { seals.endTurn(breaker) }
       throw .interrupted
     }
   }

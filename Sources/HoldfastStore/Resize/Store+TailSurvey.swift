@@ -19,8 +19,6 @@ struct TailSurvey {
 }
 
 extension Store {
-  /// Extent records looked at under one hold of the tree lock.
-  private static let surveyStep = 512
   /// Chunks of free space that a shrink leaves: two are kept from data as ever, two more for its own copies of nodes.
   private static let chunksLeftFree: UInt64 = 4
 
@@ -36,62 +34,28 @@ extension Store {
       survey.chunkBlocks = chunks.usedBlocks(from: start)
     }
     var inquiry = HolderInquiry(self)
-    try forEachExtent(from: start) { (inode, extent) throws(FSError) in
+    try mappedRuns(overlapping: BlockRange(from: start, to: Placement.everywhere.end)) { (run) throws(FSError) in
       try control.check()
-      survey.extentBlocks += extent.count
-      survey.obstacles += obstacles(of: inode, extent, actor, &inquiry)
+      let tail = run.cut(from: start)
+      survey.extentBlocks += tail.blocks.count
+      survey.obstacles += obstacles(of: tail, actor, &inquiry)
+      return true
     }
     survey.obstacles = merged(survey.obstacles + heldQuarantine(from: start))
     return survey
-  }
-
-  /// Calls `body`, holding no lock, with every extent that has blocks from `start` on, cut to those.
-  func forEachExtent(
-    from start: BlockNumber, _ body: (InodeNumber, MappedExtent) throws(FSError) -> Void
-  ) throws(FSError) {
-    var cursor: Key? = Key.inode(RootDirectory.inode)
-    while let from = cursor {
-      let (found, next) = try reading { () throws(FSError) in try extents(from: start, searchingFrom: from) }
-      for (inode, extent) in found { try body(inode, extent) }
-      cursor = next
-    }
-  }
-
-  /// One step of the search. Under the tree lock.
-  private func extents(
-    from start: BlockNumber, searchingFrom cursor: Key
-  ) throws(FSError) -> (found: [(InodeNumber, MappedExtent)], next: Key?) {
-    var found: [(InodeNumber, MappedExtent)] = []
-    var key = cursor
-    for _ in 0..<Store.surveyStep {
-      guard let next = try tree.first(from: key)?.key, next.space == .file else { return (found, nil) }
-      let first = Key.extent(next.object, 0)
-      if next < first {
-        key = first
-      } else if next.type == .extent {
-        if let extent = try extent(of: next.object, from: next.offset)?.cut(from: start) {
-          found.append((next.object, extent))
-        }
-        key = next.successor
-      } else {
-        // Behind all of this inode's records.
-        key = Key(high: next.high, low: .max).successor
-      }
-    }
-    return (found, key)
   }
 
   // MARK: Obstacles
 
   /// Requests that stay (the gate's own word for which those are), and holders without one.
   private func obstacles(
-    of inode: InodeNumber, _ extent: MappedExtent, _ actor: Actor, _ inquiry: inout HolderInquiry
+    of run: MappedRun, _ actor: Actor, _ inquiry: inout HolderInquiry
   ) -> [ResizeObstacle] {
-    let blocks = BlockRange(start: extent.start, count: extent.count)
+    let (inode, blocks) = (run.inode, run.blocks)
     func obstacle(_ part: BlockRange, _ reason: ResizeObstacle.Reason) -> ResizeObstacle {
       ResizeObstacle(
         inode: inode, byteOffset: part.start << UInt64(Block.shift), byteCount: part.count << UInt64(Block.shift),
-        end: extent.physical(part.end - 1) + 1, reason: reason)
+        end: run.physical + (part.end - blocks.start), reason: reason)
     }
     let met = seals.obstacles(to: MapChange(kind: .relocate, blocks: blocks), inode: inode, by: actor)
     // Background work recalls nobody (row 16).
@@ -157,15 +121,11 @@ private struct ObstacleIdentity: Hashable {
   }
 }
 
-extension MappedExtent {
-  /// What of it lies in blocks from `start` on.
-  func cut(from start: BlockNumber) -> MappedExtent? {
-    guard record.physical + count > start else { return nil }
-    let skipped = start > record.physical ? start - record.physical : 0
-    var rest = self
-    rest.start += skipped
-    rest.record.physical += skipped
-    rest.record.count -= UInt32(skipped)
-    return rest
+extension MappedRun {
+  /// What of it lies in blocks from `start` on, where it reaches.
+  func cut(from start: BlockNumber) -> MappedRun {
+    let skipped = start > physical ? min(start - physical, blocks.count) : 0
+    return MappedRun(
+      inode: inode, blocks: BlockRange(from: blocks.start + skipped, to: blocks.end), physical: physical + skipped)
   }
 }

@@ -10,6 +10,13 @@ import Testing
 struct ResizeTests {
   private static let megabyte = 1 << 20
 
+  /// What a file holds: its number, and in each block that block's.
+  private static func contents(_ number: Int) -> [UInt8] {
+    var bytes = [UInt8](repeating: UInt8(number), count: megabyte)
+    for block in 0..<megabyte >> 12 { bytes[block << 12] = UInt8(truncatingIfNeeded: block) }
+    return bytes
+  }
+
   /// Files all over a mounted volume of 64 MiB, every other one removed again.
   private func agedVolume(_ options: String = "commit=1") throws -> (volume: Volume, files: [Path]) {
     let volume = try Volume(mebibytes: 64)
@@ -17,7 +24,7 @@ struct ResizeTests {
     var files: [Path] = []
     for index in 0..<44 {
       let path = volume.root / "file-\(index)"
-      try path.create(pattern(Self.megabyte, seed: UInt8(index)))
+      try path.create(Self.contents(index))
       files.append(path)
     }
     try volume.sync()
@@ -29,7 +36,7 @@ struct ResizeTests {
   private func expectContents(of files: [Path], sourceLocation: SourceLocation = #_sourceLocation) throws {
     for path in files {
       let index = try #require(Int(path.text.split(separator: "-").last.map(String.init) ?? ""))
-      let isRight = try path.contents() == pattern(Self.megabyte, seed: UInt8(index))
+      let isRight = try path.contents() == Self.contents(index)
       #expect(isRight, "\(path)", sourceLocation: sourceLocation)
     }
   }
@@ -60,7 +67,7 @@ struct ResizeTests {
       while !isOver.withLock({ $0 }) {
         // Grows to 4 MiB and is cut again: extents appear and go while others move.
         let offset = round % 64 * 65536
-        let bytes = pattern(65536, seed: UInt8(truncatingIfNeeded: round))
+        let bytes = [UInt8](repeating: UInt8(truncatingIfNeeded: round), count: 65536)
         try file.write(bytes, at: offset)
         guard try file.read(65536, at: offset) == bytes else { throw Trouble("round \(round) reads otherwise") }
         if round % 64 == 63 {
@@ -197,13 +204,13 @@ struct ResizeTests {
     defer { _ = try? run(["losetup", "--detach", device]) }
     #expect(try run([TestEnvironment.holdfast, "mount", device, volume.mountPoint]).status == 0)
     defer { _ = try? holdfast("unmount", volume.mountPoint) }
-    try (volume.root / "file-1").create(pattern(Self.megabyte, seed: 1))
+    try (volume.root / "file-1").create(Self.contents(1))
     expect(try holdfast("grow", volume.mountPoint), says: "as it was", status: 0)
     expect(try holdfast("grow", volume.mountPoint, "64M"), says: "not enough space")
     try Path(volume.image).truncate(64 << 20)
     #expect(try run(["losetup", "--set-capacity", device]).status == 0)
     expect(try holdfast("grow", volume.mountPoint), says: "64 MiB (was 32 MiB)", status: 0)
-    try (volume.root / "file-2").create(pattern(Self.megabyte, seed: 2))
+    try (volume.root / "file-2").create(Self.contents(2))
     // The rest of a device is left unused.
     expect(try holdfast("shrink", device, "48M"), says: "48 MiB (was 64 MiB)", status: 0)
     try expectContents(of: [volume.root / "file-1", volume.root / "file-2"])
