@@ -20,4 +20,5 @@ static const __u32 holdfast_ioc_sync = HOLDFAST_IOC_SYNC;
 static const __u32 holdfast_ioc_remount = HOLDFAST_IOC_REMOUNT;
 static const __u32 holdfast_ioc_info = HOLDFAST_IOC_INFO;
 static const __u32 holdfast_ioc_defrag = HOLDFAST_IOC_DEFRAG;
+static const __u32 holdfast_ioc_resize = HOLDFAST_IOC_RESIZE;
 #endif

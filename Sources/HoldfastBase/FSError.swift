@@ -55,8 +55,12 @@ public enum FSError: Error, Equatable, Sendable {
   /// The kernel has the device claimed: a filesystem on it is mounted, perhaps without its daemon and swapped to.
   case deviceClaimed
   case imageTooSmall(minimumBytes: UInt64)
+  /// More was asked for than the block device has.
+  case deviceTooSmall(byteCount: UInt64)
+  /// The volume is being grown or shrunk already.
+  case resizeInProgress
 
-  public enum DeviceOperation: String, Sendable { case read, write, barrier, open, findLock }
+  public enum DeviceOperation: String, Sendable { case read, write, barrier, open, findLock, resize }
 
   public enum Structure: String, Sendable {
     case superblock, treeNode, chunkMap, journalRecord, journalSequence
@@ -132,7 +136,8 @@ extension FSError {
     case .device(_, _, let code): code == ENOSPC ? ENOSPC : EIO
     case .corrupt, .shutDown, .imageTruncated: EIO
     case .notAnImage, .superblocksDisagree, .incompatibleFormat, .imageTooSmall: EINVAL
-    case .imageBusy, .deviceClaimed, .laidOut, .cachedByOthers: EBUSY
+    case .imageBusy, .deviceClaimed, .laidOut, .cachedByOthers, .resizeInProgress: EBUSY
+    case .deviceTooSmall: ENOSPC
     }
   }
 }
@@ -176,6 +181,8 @@ extension FSError: CustomStringConvertible {
     case .imageTooSmall(let minimum): "too small: at least \(minimum) bytes"
     case .laidOut: "a layout for writing stands on these blocks: what a mapping of the mount stored there is dropped"
     case .cachedByOthers: "other open handles use the page cache"
+    case .deviceTooSmall(let bytes): "the device has \(bytes) bytes, fewer than that"
+    case .resizeInProgress: "it is being resized already"
     case .nameHashExhausted: "too many names with one hash"
     default: String(cString: strerror(errno))
     }

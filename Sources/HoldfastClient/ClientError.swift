@@ -6,7 +6,7 @@ import HoldfastDirect
 
 public struct ClientError: Error, Equatable, Sendable {
   public enum Operation: String, Sendable {
-    case open, seal, unseal, prepare, defragment, map, holders, seals, revoke, sync, remount, info, attribute
+    case open, seal, unseal, prepare, defragment, map, holders, seals, revoke, sync, remount, info, attribute, resize
     case recallStatus = "recall status"
     case layout, read, write
     case layoutReturn = "return the layout"
@@ -84,7 +84,8 @@ extension ClientError: CustomStringConvertible {
     case (.recallStatus, EINTR): "a signal came while waiting for a recall"
     case (.holders, ESTALE), (.seals, ESTALE), (.info, ESTALE):
       "too many others read such lists at the same time: try again"
-    case (.revoke, EPERM), (.remount, EPERM): "only administrators may"
+    case (.revoke, EPERM), (.remount, EPERM), (.resize, EPERM): "only administrators may"
+    case (.resize, _): resizing
     case (.revoke, ENODATA), (.revoke, ENOENT): "no such request"
     case (.remount, EINVAL): "unknown or malformed option, or one that cannot change while mounted"
     default: String(cString: strerror(errno))
@@ -109,6 +110,18 @@ extension ClientError: CustomStringConvertible {
     case ETXTBSY: "filling would change blocks that another request has sealed (see: holdfast why \(path))"
     case ENOSPC: "not enough free space to fill it"
     case EROFS: "the mount is read-only: nothing can be filled, and no seal kept, there"
+    default: String(cString: strerror(errno))
+    }
+  }
+
+  private var resizing: String {
+    switch errno {
+    case EBUSY: "it is being resized already"
+    case EINTR: "a signal came: the size is what it was"
+    case EAGAIN: "files went on taking the place that was to become free: try again"
+    case EINVAL: "grow takes no size below the volume's, shrink none above it"
+    case ENOSPC: "not enough space: on the device, where the image lies, or for what has to move"
+    case EROFS: "the volume is read-only"
     default: String(cString: strerror(errno))
     }
   }

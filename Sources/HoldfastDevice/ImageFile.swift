@@ -106,7 +106,16 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
     leastByteCount.store(min(byteCount, self.byteCount), ordering: .relaxed)
   }
 
-  private static func byteCount(of fd: Int32) throws(FSError) -> (bytes: UInt64, isRegular: Bool) {
+  public override func currentByteCount() throws(FSError) -> UInt64 { try Self.byteCount(of: descriptor).bytes }
+
+  public override func extend(to byteCount: UInt64) throws(FSError) { try extendFile(to: byteCount) }
+
+  public override func cut(to byteCount: UInt64) throws(FSError) { try cutFile(to: byteCount) }
+
+  /// The file is not to be shorter than this from now on.
+  func requireLength(_ byteCount: UInt64) { leastByteCount.store(byteCount, ordering: .relaxed) }
+
+  static func byteCount(of fd: Int32) throws(FSError) -> (bytes: UInt64, isRegular: Bool) {
     var status = stat()
     guard fstat(fd, &status) == 0 else { throw .device(operation: .open, byteOffset: 0, errno: errno) }
     switch status.st_mode & S_IFMT {

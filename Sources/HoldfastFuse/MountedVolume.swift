@@ -72,6 +72,7 @@ public enum MountedVolume {
       for notifier in session.layoutNotifiers { notifier.start(connection.handle) }
       session.retries.start()
       session.longRetries.start()
+      session.resizes.start()
       session.notices.start()
       workers.start()
       let swapGuard = SwapGuard(connection: fuse_session_fd(connection.handle))
@@ -88,10 +89,12 @@ public enum MountedVolume {
       workers.stop()
       // Nobody asks any more: what still waits is answered, and whoever would wake or fence somebody ends.
       session.parkingLot.close()
+      session.resizing.close()
       session.processWatcher.stop()
       session.endHolderNotices()
       session.retries.stop()
       session.longRetries.stop()
+      session.resizes.stop()
       session.notices.stop()
       session.notifier.stop()
       session.pageNotifier.stop()

@@ -25,7 +25,9 @@ struct Holdfast: ParsableCommand {
     groupedSubcommands: [
       CommandGroup(
         name: "Volumes",
-        subcommands: [Mkfs.self, Mount.self, Unmount.self, Fsck.self, Info.self, Sync.self, Defrag.self]),
+        subcommands: [
+          Mkfs.self, Mount.self, Unmount.self, Fsck.self, Info.self, Sync.self, Grow.self, Shrink.self, Defrag.self,
+        ]),
       CommandGroup(
         name: "Seals",
         subcommands: [

@@ -113,7 +113,8 @@ import Testing
     (holdfast_ioc_holders, MemoryLayout<holdfast_json>.size), (holdfast_ioc_seals, MemoryLayout<holdfast_json>.size),
     (holdfast_ioc_info, MemoryLayout<holdfast_json>.size), (holdfast_ioc_map, MemoryLayout<holdfast_map>.size),
     (holdfast_ioc_revoke, MemoryLayout<holdfast_revoke>.size), (holdfast_ioc_sync, MemoryLayout<holdfast_sync>.size),
-    (holdfast_ioc_remount, MemoryLayout<holdfast_remount>.size), (holdfast_fs_ioc_getflags, 8),
+    (holdfast_ioc_remount, MemoryLayout<holdfast_remount>.size),
+    (holdfast_ioc_resize, MemoryLayout<holdfast_resize>.size), (holdfast_fs_ioc_getflags, 8),
     (holdfast_fs_ioc_setflags, 8), (holdfast_fs_ioc_fsgetxattr, MemoryLayout<fsxattr>.size),
     (holdfast_fs_ioc_fssetxattr, MemoryLayout<fsxattr>.size), (0xdead_beef, 16),
   ]
