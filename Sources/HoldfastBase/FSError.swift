@@ -25,6 +25,8 @@ public enum FSError: Error, Equatable, Sendable {
   case stale
   /// A layout for writing stands on these blocks: what the page cache has of them must not overwrite its stores.
   case laidOut
+  /// The kernel has been told where these blocks are, and may store into them (swap).
+  case knownToKernel
   /// Handles that use the page cache keep a layout from being granted.
   case cachedByOthers
   case tooManyLinks
@@ -136,7 +138,7 @@ extension FSError {
     case .device(_, _, let code): code == ENOSPC ? ENOSPC : EIO
     case .corrupt, .shutDown, .imageTruncated: EIO
     case .notAnImage, .superblocksDisagree, .incompatibleFormat, .imageTooSmall: EINVAL
-    case .imageBusy, .deviceClaimed, .laidOut, .cachedByOthers, .resizeInProgress: EBUSY
+    case .imageBusy, .deviceClaimed, .laidOut, .cachedByOthers, .knownToKernel, .resizeInProgress: EBUSY
     case .deviceTooSmall: ENOSPC
     }
   }
@@ -180,6 +182,7 @@ extension FSError: CustomStringConvertible {
     case .deviceClaimed: "the kernel uses the device: it is mounted or swapped to, or part of another device"
     case .imageTooSmall(let minimum): "too small: at least \(minimum) bytes"
     case .laidOut: "a layout for writing stands on these blocks: what a mapping of the mount stored there is dropped"
+    case .knownToKernel: "the kernel uses the file's blocks by itself: swapoff first"
     case .cachedByOthers: "other open handles use the page cache"
     case .deviceTooSmall(let bytes): "the device has \(bytes) bytes, fewer than that"
     case .resizeInProgress: "it is being resized already"

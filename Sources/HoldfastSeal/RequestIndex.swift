@@ -155,6 +155,10 @@ struct RequestIndex {
   /// Layouts on the inode, in no order.
   func layouts(of inode: InodeNumber) -> [Slot] { inodes[inode]?.layouts.slots ?? [] }
 
+  func hasWriteLayouts(_ inode: InodeNumber) -> Bool {
+    layouts(of: inode).contains { standing[$0]!.request.layout?.isWriting == true }
+  }
+
   func usage(of uid: UInt32) -> Usage { users[uid] ?? Usage() }
   var processCount: Int { processes.count }
 

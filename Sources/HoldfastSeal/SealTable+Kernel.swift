@@ -7,13 +7,16 @@ extension SealTable {
   /// `handles`, and of those named at earlier answers, is closed.
   /// - Parameter handles: all that are open on the inode.
   /// - Precondition: the caller holds the inode's map lock, exclusively.
-  /// - Throws: `.invalid(.notSealed)` without a hard request of somebody's on the whole file; `.recallInFlight` (row 21).
+  /// - Throws: `.invalid(.notSealed)` without a hard request of somebody's on the whole file; `.laidOut` beside a layout for
+  ///   writing; `.recallInFlight` (row 21).
   /// - Returns: whether all that was written to the file is known to be on the device: `kernelIsSettled` told so.
   public func holdForKernel(
     _ inode: InodeNumber, handles: [UInt64], asker: Credentials, generation: UInt64
   ) throws(FSError) -> Bool {
     try withState { (state: inout State) throws(FSError) in
       guard state.index.hasSealOfSomebodys(inode), !handles.isEmpty else { throw .invalid(.notSealed) }
+      // It would swap over what the holder stores, and the other way round.
+      if state.index.hasWriteLayouts(inode) { throw .laidOut }
       let isStanding = state.index.slot(.kernel, inode) != nil
       if !isStanding, state.recalls.isBusy(inode) { throw .recallInFlight }
       state.kernel.add(handles, of: inode)

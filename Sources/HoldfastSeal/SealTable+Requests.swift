@@ -120,6 +120,7 @@ extension SealTable.State {
     guard SealName.isValidOrDefault(request.name) else { throw .invalid(.sealSpecification) }
     if case .handle(let handle) = request.lifetime, fenced.contains(handle: handle) { throw .stale }
     if recalls.isBusy(inode) { throw .recallInFlight }
+    if request.layout?.isWriting == true, kernel.isKnown(inode) { throw .knownToKernel }
     let replaced = index.slot(request.identity, inode).map { index[$0].request }
     if createOnly, replaced != nil { throw .exists }
     try checkQuota(request, replacing: replaced)

@@ -52,7 +52,8 @@ public final class SealTable: @unchecked Sendable {
       slots.map { slot in
         let ended = index.remove(slot)
         if ended.fencedAt != nil { calls += recalls.end(slot, of: ended.inode) }
-        if ended.request.layout?.isWriting == true, let onWriteLayoutEnded {
+        // One that was refused before its flush has not been stored through, and what others have dirty stays theirs.
+        if ended.isFlushed, ended.request.layout?.isWriting == true, let onWriteLayoutEnded {
           calls.append { onWriteLayoutEnded(ended.inode) }
         }
         return ended
