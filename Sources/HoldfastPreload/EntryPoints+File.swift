@@ -146,24 +146,8 @@ private func changesMap(_ fd: Int32) {
   }
 }
 
-/// Numbers of ours, also in a child, whose registry is empty.
-private nonisolated(unsafe) var ownNumbers: (Int32, Int32, Int32, Int32, Int32, Int32, Int32, Int32) =
-  (0, 0, 0, 0, 0, 0, 0, 0)
-private nonisolated(unsafe) var ownCount = 0
-
-/// With few volumes there are few.
-func rememberOwn(_ number: Int32) {
-  guard ownCount < Registry.maximumVolumes else { return }
-  withUnsafeMutableBytes(of: &ownNumbers) { $0.storeBytes(of: number, toByteOffset: ownCount * 4, as: Int32.self) }
-  ownCount += 1
-}
-
 @c(holdfast_preload_in_child) public func inChild() {
-  for index in 0..<ownCount {
-    let number = withUnsafeBytes(of: &ownNumbers) { $0.load(fromByteOffset: index * 4, as: Int32.self) }
-    holdfast_direct_close(number)
-  }
-  ownCount = 0
+  OwnNumbers.closeAll()
   holdfast_thread_transfers()!.pointee = 0
   holdfast_thread_is_asking()!.pointee = 0
 }

@@ -1,15 +1,18 @@
 /// Taking and returning layouts. Called by the keeper's threads, `keeperLock` held.
 ///
-/// A file's layout goes in this order: no new transfers (the bit `direct`), the last transfer ended, LAYOUT_RETURN, its extents freed.
+/// A file's layout goes in this order: no new transfers (the bit `direct`), the last transfer ended, LAYOUT_RETURN,
+/// its extents freed.
 
 import CHoldfast
 import CPreload
 import Synchronization
 
 extension UnsafeMutablePointer where Pointee == Registry {
-  /// How long a file is left to real calls after its layout was returned early: taking it syncs the file. Doubled each time it had not
-  /// served `worthwhile` transfers.
-  private static var firstPause: UInt64 { 1_000_000 }
+  /// How long a file is left to real calls after its layout was returned before it had served `worthwhile` transfers:
+  /// so many times what taking it took, which syncs the file. So at most a tenth of a growing file's time goes into
+  /// that.
+  private static var pauseFactor: UInt64 { 10 }
+  private static var shortestPause: UInt64 { 500_000 }
   private static var longestPause: UInt64 { 1_000_000_000 }
   private static var worthwhile: UInt32 { 256 }
 
@@ -20,7 +23,9 @@ extension UnsafeMutablePointer where Pointee == Registry {
     guard file.pointee.word.load(ordering: .acquiring) & (ServedFile.plain | ServedFile.cached) == 0 else {
       return ENODATA
     }
+    let start = holdfast_now()
     let code = take(index)
+    file.pointee.grantNanoseconds = holdfast_now() - start
     if code != 0 {
       postpone(index)
       if code == ESTALE { file.pointee.word.bitwiseOr(ServedFile.plain, ordering: .acquiringAndReleasing) }
@@ -47,8 +52,8 @@ extension UnsafeMutablePointer where Pointee == Registry {
       let layout = try DirectLayout(file: file.pointee.handle, image: image, request: request)
       guard layout.inode == file.pointee.inode else { return EPROTO }
       guard let volume = volume(of: layout.space.image) else { return ENFILE }
-      // Somebody may store into a hole through a mapping of the mount. The daemon hears of that when it can neither wait
-      // for us nor tell anybody that it is refused.
+      // Somebody may store into a hole through a mapping of the mount. The daemon hears of that when it can neither
+      // wait for us nor tell anybody that it is refused.
       if !file.pointee.isWriting, !layout.isWhole { return ENODATA }
       let place = UnsafeMutablePointer<DirectLayout>.allocate(capacity: 1)
       place.initialize(to: layout)
@@ -146,10 +151,9 @@ extension UnsafeMutablePointer where Pointee == Registry {
 
   private func postpone(_ index: Int) {
     let file = files + index
-    let isWorthwhile = file.pointee.served.load(ordering: .relaxed) >= Self.worthwhile
-    let doubled = min(file.pointee.pauseNanoseconds * 2, Self.longestPause)
-    file.pointee.pauseNanoseconds = isWorthwhile ? Self.firstPause : max(doubled, Self.firstPause)
-    file.pointee.retryAt.store(holdfast_now() + file.pointee.pauseNanoseconds, ordering: .relaxed)
+    guard file.pointee.served.load(ordering: .relaxed) < Self.worthwhile else { return }
+    let pause = min(max(file.pointee.grantNanoseconds * Self.pauseFactor, Self.shortestPause), Self.longestPause)
+    file.pointee.retryAt.store(holdfast_now() + pause, ordering: .relaxed)
   }
 
   func wakeWatcher() {

@@ -1,9 +1,9 @@
-/// The keeper: two threads with a table of descriptors of their own (unshare), where everything lies that the program must not meet: the handles
-/// that layouts are bound to, the images that leases hang on. So the program's numbers are its own, a child inherits none of
-/// ours, and closing ours drops no lock (fcntl(2)) of the program's.
+/// The keeper: two threads with a table of descriptors of their own (unshare), where everything lies that the program
+/// must not meet: the handles that layouts are bound to, the images that leases hang on. So the program's numbers are
+/// its own, a child inherits none of ours, and closing ours drops no lock (fcntl(2)) of the program's.
 ///
-/// One answers the program's threads (Asking.swift), the other waits for recalls (Watcher.swift); `keeperLock` is held by whichever
-/// works, and never while it waits for transfers to end.
+/// One answers the program's threads (Asking.swift), the other waits for recalls (Watcher.swift); `keeperLock` is
+/// held by whichever works, and never while it waits for transfers to end.
 
 import CHoldfast
 import CPreload
@@ -160,7 +160,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
     file.pointee.retryAt.store(0, ordering: .relaxed)
     file.pointee.isLocked.store(0, ordering: .relaxed)
     file.pointee.cachedDescriptor.store(0, ordering: .relaxed)
-    file.pointee.pauseNanoseconds = 0
+    file.pointee.grantNanoseconds = 0
     file.pointee.isMapped = false
     file.pointee.isRecalled = false
     file.pointee.isLost = false

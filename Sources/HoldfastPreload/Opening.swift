@@ -1,10 +1,10 @@
 /// How a descriptor comes to be served.
 ///
-/// The program's open(2) is made as it is. When it opened a regular file of a Holdfast mount for writing, a layout is taken on that handle, the
-/// keeper opens a handle of its own while it stands and takes the layout there, and the program's is opened once more under
-/// the same number. Both are direct_io for good then (decision 9), so whatever goes through the mount is what lies on the image,
-/// and the program's handle is in nobody's way. For reading only, the handle stays what it is: the keeper takes a
-/// read layout.
+/// The program's open(2) is made as it is. When it opened a regular file of a Holdfast mount for writing, a layout is
+/// taken on that handle, the keeper opens a handle of its own while it stands and takes the layout there, and the
+/// program's is opened once more under the same number. Both are direct_io for good then (decision 9), so whatever
+/// goes through the mount is what lies on the image, and the program's handle is in nobody's way. For reading only,
+/// the handle stays what it is: the keeper takes a read layout.
 ///
 /// When anything of it cannot be had, the program has the descriptor it would have had without us.
 
@@ -146,13 +146,9 @@ extension UnsafeMutablePointer where Pointee == Registry {
     guard image >= 0 else { return false }
     let number = ownNumber(for: image)
     guard number >= 0 else { return false }
-    rememberOwn(number)
     let (isFirst, _) = volume.pointee.descriptor.compareExchange(
       expected: 0, desired: number + 1, ordering: .acquiringAndReleasing)
-    if !isFirst {
-      words[Int(number)].store(0, ordering: .releasing)
-      holdfast_direct_close(number)
-    }
+    if !isFirst { closeOwn(number) }
     return true
   }
 
@@ -167,8 +163,19 @@ extension UnsafeMutablePointer where Pointee == Registry {
     }
     holdfast_direct_close(descriptor)
     guard number >= 0 else { return number }
-    words[Int(number)].store(DescriptorWord.own, ordering: .releasing)
+    markOwn(number)
     return number
+  }
+
+  private func markOwn(_ number: Int32) {
+    words[Int(number)].store(DescriptorWord.own, ordering: .releasing)
+    OwnNumbers.add(number)
+  }
+
+  private func closeOwn(_ number: Int32) {
+    words[Int(number)].store(0, ordering: .releasing)
+    OwnNumbers.remove(number)
+    holdfast_direct_close(number)
   }
 
   func install(_ descriptor: Int32, _ index: Int, _ flags: Int32) {
@@ -194,8 +201,9 @@ extension UnsafeMutablePointer where Pointee == Registry {
     return openImage(answer)
   }
 
-  /// Of a file that is mapped through the mount: a descriptor that sees what is in the mapping's pages. It is closed with the
-  /// file's last, and keeps the number it got if the program has locks on the file: closing it would drop them.
+  /// Of a file that is mapped through the mount: a descriptor that sees what is in the mapping's pages. It is closed
+  /// with the file's last, and keeps the number it got if the program has locks on the file: closing it would drop
+  /// them.
   func cachedDescriptor(
     of file: UnsafeMutablePointer<ServedFile>, _ descriptor: Int32, _ word: DescriptorWord
   ) -> Int32? {
@@ -209,7 +217,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
       cached = ownNumber(for: cached)
       guard cached >= 0 else { return nil }
     } else {
-      words[Int(cached)].store(DescriptorWord.own, ordering: .releasing)
+      markOwn(cached)
     }
     let (isFirst, other) = file.pointee.cachedDescriptor.compareExchange(
       expected: 0, desired: cached + 1, ordering: .acquiringAndReleasing)
@@ -223,10 +231,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
     let (_, left) = file.pointee.references.wrappingSubtract(1, ordering: .acquiringAndReleasing)
     guard left == 0 else { return }
     let cached = file.pointee.cachedDescriptor.exchange(0, ordering: .acquiringAndReleasing) - 1
-    if cached >= 0 {
-      words[Int(cached)].store(0, ordering: .releasing)
-      holdfast_direct_close(cached)
-    }
+    if cached >= 0 { closeOwn(cached) }
     var question = Question(.detach)
     question.file = index
     _ = ask(question)

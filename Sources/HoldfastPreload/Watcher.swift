@@ -1,6 +1,6 @@
-/// The watcher: waits for recalls on every handle that holds a layout (POLLPRI), whatever the program does meanwhile. A recalled layout
-/// is returned as soon as the transfers under way have ended; real calls serve from then on. Mappings stay where they are and the layout is asked
-/// for again at once (Mappings.swift).
+/// The watcher: waits for recalls on every handle that holds a layout (POLLPRI), whatever the program does meanwhile.
+/// A recalled layout is returned as soon as the transfers under way have ended; real calls serve from then on.
+/// Mappings stay where they are and the layout is asked for again at once (Mappings.swift).
 
 import CPreload
 import Synchronization

@@ -1,5 +1,5 @@
-/// Programs that know nothing of Holdfast, with libholdfast-preload.so in front of libc: what they do is the same, and where it is done is
-/// the image.
+/// Programs that know nothing of Holdfast, with libholdfast-preload.so in front of libc: what they do is the same,
+/// and where it is done is the image.
 
 import CMountedSupport
 import Glibc
