@@ -75,15 +75,15 @@ private func admit(
       return EAGAIN
     }
     answer = made
+    let second = answer.code == 0 && isWriting ? openAgain(descriptor, flags) : -1
+    // Not left to the close, which the daemon hears of later: a mapping through the mount might come before that.
+    layout.giveBack(descriptor)
     if answer.code == 0, isWriting {
-      let code = reopen(descriptor, flags)
-      if code != 0 {
-        layout.giveBack(descriptor)
+      let code = second < 0 ? -second : takeOver(descriptor, second, flags)
+      guard code == 0 else {
         registry.dropReference(answer.file)
         return code
       }
-    } else {
-      layout.giveBack(descriptor)
     }
   }
   guard answer.code == 0 else { return answer.code }
@@ -95,15 +95,18 @@ private func admit(
   return 0
 }
 
-/// The same file under the same number, as it is opened while a layout stands: direct_io.
-private func reopen(_ descriptor: Int32, _ flags: Int32) -> Int32 {
+/// The same file, as it is opened while a layout stands: direct_io.
+private func openAgain(_ descriptor: Int32, _ flags: Int32) -> Int32 {
   var path = DescriptorPath(thread: holdfast_gettid(), descriptor: descriptor)
-  let second = path.open(flags & ~holdfast_open_once)
-  guard second >= 0 else { return -second }
+  return path.open(flags & ~holdfast_open_once)
+}
+
+/// `second` under the number of the first. 0 or an errno.
+private func takeOver(_ descriptor: Int32, _ second: Int32, _ flags: Int32) -> Int32 {
   var code = holdfast_raw_dup3(second, descriptor, flags & O_CLOEXEC)
   while code == -EINTR || code == -EBUSY { code = holdfast_raw_dup3(second, descriptor, flags & O_CLOEXEC) }
   holdfast_direct_close(second)
-  return min(code, 0) == 0 ? 0 : -code
+  return code < 0 ? -code : 0
 }
 
 /// On the program's first handle, only to make the next ones direct_io: its extents are not looked at.
