@@ -47,7 +47,16 @@ private func mapServed(
     question.kind = .convert
     _ = registry.ask(question)
   }
-  return really(registry.cachedDescriptor(of: file, fd, word) ?? fd)
+  // While somebody else's layout still stands, a handle opened now has no shared mappings (ENODEV): soon another will.
+  var patience = 1000
+  while true {
+    let start = really(registry.cachedDescriptor(of: file, fd, word) ?? fd)
+    guard start == holdfast_map_failed, holdfast_errno() == ENODEV, patience > 0,
+      registry.dropCachedDescriptor(of: file)
+    else { return start }
+    patience -= 1
+    _ = holdfast_raw_poll(nil, 0, 1)
+  }
 }
 
 /// The file is about to be stored into through pages that reads of the image do not see.

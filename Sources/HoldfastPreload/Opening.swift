@@ -228,6 +228,14 @@ extension UnsafeMutablePointer where Pointee == Registry {
     return isFirst ? cached : other - 1
   }
 
+  /// For another one. False: closing it would cost the program its locks.
+  func dropCachedDescriptor(of file: UnsafeMutablePointer<ServedFile>) -> Bool {
+    guard file.pointee.isLocked.load(ordering: .relaxed) == 0 else { return false }
+    let cached = file.pointee.cachedDescriptor.exchange(0, ordering: .acquiringAndReleasing) - 1
+    if cached >= 0 { closeOwn(cached) }
+    return true
+  }
+
   /// The last one ends the file's layout.
   func dropReference(_ index: Int) {
     let file = files + index

@@ -78,6 +78,8 @@ struct ServedFile: ~Copyable {
   var isMapped: Bool
   /// Asked to let go; transfers are still on their way.
   var isRecalled: Bool
+  /// LAYOUT_GET is under way, without the lock: the file is not to be forgotten.
+  var isBeingGranted: Bool
   /// Mappings cannot be kept on the image: a part of them has no blocks any more.
   var isLost: Bool
   /// The extents under which the mappings were made, while there is no layout.
@@ -107,8 +109,9 @@ struct Registry: ~Copyable {
   let readers: Atomic<UInt32>
   var question: Question
   var answer: Answer
-  /// Wakes the watcher, in the keeper's table.
+  /// They wake the watcher and the mender, in the keeper's table.
   var wakeEvent: Int32
+  var mendEvent: Int32
 
   /// Files at a time; more are served by real calls. Each costs the keeper two or three descriptors.
   static let maximumFiles = 1024
