@@ -70,7 +70,9 @@ extension UnsafeMutablePointer where Pointee == Registry {
   /// The file of a descriptor that is for reading only, as it is open for writing elsewhere in this process.
   fileprivate func writingFile(_ fd: Int32) -> DescriptorWord? {
     var status = holdfast_descriptor_status()
-    guard holdfast_raw_fcntl(fd, F_GETFL, 0) & O_ACCMODE == O_RDONLY, holdfast_look(fd, &status) == 0 else { return nil }
+    guard holdfast_raw_fcntl(fd, F_GETFL, 0) & O_ACCMODE == O_RDONLY,
+      holdfast_look(fd, &status) == 0
+    else { return nil }
     for index in 0..<Registry.maximumFiles {
       let file = files + index
       guard file.pointee.isUsed, file.pointee.isWriting, file.pointee.inode == status.inode,
