@@ -11,7 +11,7 @@ import Testing
       let counts = try exploration.explore()
       print("seed \(seed): \(counts.crashPoints) crash points, \(counts.states) states")
       #expect(counts.crashPoints > 10 && counts.states > 100, "seed \(seed): \(counts)")
-      #expect(counts.sizes == [[17 << 20, 20 << 20], [17 << 20, 24 << 20]], "seed \(seed)")
+      #expect(counts.sizes == [[18 << 20, 24 << 20], [18 << 20, 28 << 20]], "seed \(seed)")
     } catch {
       Issue.record("seed \(seed): \(error)")
     }
