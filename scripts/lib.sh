@@ -32,11 +32,11 @@ need_packages() {
 # What building needs, and running the tests and the demo.
 need_for_build() {
   command -v swift >/dev/null || fail "Swift 6 is not in PATH (https://www.swift.org/install/linux/)"
-  need_packages pkg-config libfuse3-dev libxxhash-dev fuse3
+  need_packages pkg-config libfuse3-dev libxxhash-dev fuse3 binutils
 }
 
 need_for_run() {
-  need_packages attr acl e2fsprogs util-linux
+  need_packages attr acl e2fsprogs util-linux gcc libc6-dev binutils groff python3
 }
 
 # Builds for release; $root/.build/release/holdfast is there afterwards.
