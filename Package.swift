@@ -23,6 +23,8 @@ let package = Package(
     .library(
       name: "HoldfastEngine",
       targets: ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore"]),
+    // For LD_PRELOAD by programs that know nothing of us (docs/PRELOAD.md).
+    .library(name: "holdfast-preload", type: .dynamic, targets: ["HoldfastPreload"]),
     // For LD_PRELOAD by the mounted tests; no program links it.
     .library(name: "HoldfastFaultShim", type: .dynamic, targets: ["HoldfastFaultShim"]),
   ],
@@ -43,6 +45,15 @@ let package = Package(
     library("HoldfastCheck", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
     // Compiles as Embedded Swift, too: no strings, no existentials, no libc module.
     library("HoldfastDirect", ["CPlatform", "CHoldfast"]),
+    .target(name: "CPreload", exclude: ["exports.map"]),
+    // Embedded Swift: every program that is started with it pays for its start. HoldfastDirect's sources are compiled into it
+    // (the link `Direct`), since a module for one kind of Swift is none for the other.
+    .target(
+      name: "HoldfastPreload", dependencies: ["CPlatform", "CHoldfast", "CPreload"],
+      swiftSettings: strict + [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo"])],
+      linkerSettings: [
+        .unsafeFlags(["-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/CPreload/exports.map"])
+      ]),
     library("HoldfastClient", ["CPlatform", "CHoldfast", "HoldfastBase", "HoldfastDirect"]),
     // C programs need nothing of Swift, and see nothing but what include/holdfast-client.h declares.
     .target(
@@ -115,6 +126,8 @@ let package = Package(
     .executableTarget(
       name: "mounted-test-agent", dependencies: ["CMountedSupport", "CHoldfast", "HoldfastClient"],
       path: "Tests/MountedTestAgent", swiftSettings: strict),
+    // A program that knows nothing of us, for the preloaded library.
+    .executableTarget(name: "preload-agent", path: "Tests/PreloadAgent"),
     .systemLibrary(name: "CFaultControl", path: "Tests/CFaultControl"),
     .target(name: "HoldfastFaultShim", path: "Tests/FaultShim", publicHeadersPath: "."),
     // They run the built command, the agent and the shim, which lie beside the test bundle.

@@ -56,12 +56,50 @@ struct holdfast_seal {
  * it lives, nobody else gets them. docs/ABI.md, Leases. */
 #define HOLDFAST_LEASE_OFFSET 0x4000000000000000ull
 
-/* PREPARE: allocate, zero and unshare a range so that it can be sealed. Length 0: to the end of the file. */
+/* PREPARE: allocate, zero and unshare a range so that it can be sealed. Length 0: to the end of the file. With CONTIGUOUS
+ * also in one run of the image that begins at a multiple of `alignment` bytes, moving what must move: what is not to be
+ * had is no error, `fulfilled` and what follows tell. */
+#define HOLDFAST_PREPARE_CONTIGUOUS 0x1u
+/* Why there is no longer run: struct holdfast_prepare.obstacles */
+#define HOLDFAST_OBSTACLE_HELD       0x1u /* blocks that a request holds: obstacle_inode, obstacle_name */
+#define HOLDFAST_OBSTACLE_METADATA   0x2u /* the filesystem's own blocks */
+#define HOLDFAST_OBSTACLE_QUARANTINE 0x4u /* blocks somebody may still reach they were taken from */
+#define HOLDFAST_OBSTACLE_SPACE      0x8u /* not that much free, or nowhere to move what is in the way */
 struct holdfast_prepare {
 	__u32 version;
-	__u32 flags; /* 0 */
+	__u32 flags;     /* HOLDFAST_PREPARE_* */
 	__u64 offset;
 	__u64 length;
+	__u64 alignment; /* CONTIGUOUS: bytes, a power of two from 4096 to 2^30; 0: none asked for */
+	/* Out, with CONTIGUOUS. */
+	__u32 fulfilled; /* 1: one run, aligned */
+	__u32 obstacles; /* HOLDFAST_OBSTACLE_*, when not fulfilled */
+	__u64 fragments; /* runs the range is in */
+	__u64 longest;   /* bytes of the longest of them */
+	__u64 longest_free;   /* bytes of the longest free run of the volume */
+	__u64 moved;          /* bytes of this file that were moved */
+	__u64 evacuated;      /* bytes of other files that made room */
+	__u64 obstacle_inode; /* HELD: one of the files, and */
+	char obstacle_name[HOLDFAST_NAME_BYTES]; /* the request on it */
+};
+
+/* DEFRAG: bring a range (length 0: all) of a file into as few runs of the image as free space allows. For who has it open
+ * for writing, its owner and administrators. */
+#define HOLDFAST_DEFRAG_SKIP_HELD 0x1u /* what requests hold is left where it is, and nobody recalled; else row 15 */
+struct holdfast_defrag {
+	__u32 version;
+	__u32 flags;
+	__u64 offset;
+	__u64 length;
+	/* Out. */
+	__u64 fragments_before;
+	__u64 fragments_after;
+	__u64 moved;    /* bytes */
+	__u64 skipped;  /* bytes held by requests */
+	__u64 unplaced; /* bytes for which there was no longer run */
+	__u32 obstacle_uid; /* of one of those requests: uid, process and name */
+	__s32 obstacle_pid;
+	char obstacle_name[HOLDFAST_NAME_BYTES];
 };
 
 /* MAP: extents from byte `offset` on, paged: call again from the end of the last extent until count is 0. */
@@ -181,6 +219,54 @@ struct holdfast_remount {
 	__u32 reserved;
 	char options[HOLDFAST_OPTIONS_BYTES];
 };
+/* RESIZE: makes the volume larger or smaller, while it is in use. Administrators only, on any handle. It may take minutes;
+ * a signal ends it (EINTR), and the size is what it was. docs/ABI.md, Resize. */
+#define HOLDFAST_RESIZE_GROW     0x1u /* to `size` bytes; 0: all that its file or device has */
+#define HOLDFAST_RESIZE_SHRINK   0x2u
+#define HOLDFAST_RESIZE_PROGRESS 0x4u /* changes nothing: how far is the one under way (ENODATA when there is none) */
+
+/* struct holdfast_resize.outcome */
+#define HOLDFAST_RESIZE_DONE       0u
+#define HOLDFAST_RESIZE_OBSTRUCTED 1u /* ETXTBSY: `obstacles` */
+#define HOLDFAST_RESIZE_NO_ROOM    2u /* ENOSPC: what is used does not fit */
+#define HOLDFAST_RESIZE_TOO_SMALL  3u /* EINVAL: no volume with this journal is that small */
+
+/* struct holdfast_resize_obstacle.reason */
+#define HOLDFAST_OBSTACLE_REQUEST    0u /* a request that does not give way */
+#define HOLDFAST_OBSTACLE_HOLDER     1u /* somebody may reach the blocks without one: a lease, a fenced holder */
+#define HOLDFAST_OBSTACLE_QUARANTINE 2u /* the same, of blocks that have left the file */
+
+#define HOLDFAST_COMMAND_BYTES 16
+struct holdfast_resize_obstacle {
+	__u64 inode;
+	__u64 offset;   /* bytes of the file; length 0 for blocks that have left it */
+	__u64 length;
+	__u64 image_end; /* bytes of the image: it keeps the volume from being smaller than this */
+	__u32 reason;   /* HOLDFAST_OBSTACLE_* */
+	__s32 pid;      /* of the holder, 0 when not known */
+	__u32 uid;
+	__u32 reserved;
+	char name[HOLDFAST_NAME_BYTES];
+	char command[HOLDFAST_COMMAND_BYTES]; /* of the holder; both end with a NUL */
+};
+
+#define HOLDFAST_RESIZE_OBSTACLES 100
+struct holdfast_resize {
+	__u32 version;
+	__u32 flags;         /* one of HOLDFAST_RESIZE_* */
+	__u64 size;          /* bytes; 0 with PROGRESS */
+	/* Out, also when the call fails with ETXTBSY, ENOSPC or EINVAL for what `outcome` says. */
+	__u32 outcome;
+	__u32 cut_errno;     /* the volume is smaller, but its file could not be cut: why; else 0 */
+	__u64 previous_size; /* bytes */
+	__u64 current_size;
+	__u64 smallest_size; /* that is possible now */
+	__u64 moved_blocks;  /* of 4096 bytes */
+	__u64 planned_blocks;
+	__u32 obstacle_count; /* all there are, the first HOLDFAST_RESIZE_OBSTACLES of them below */
+	__u32 reserved;
+	struct holdfast_resize_obstacle obstacles[HOLDFAST_RESIZE_OBSTACLES];
+};
 /* INFO: a JSON object about the mount: daemon pid, image, label, uuid, options, usage. */
 
 #define HOLDFAST_IOC_MAGIC 'H'
@@ -199,6 +285,8 @@ struct holdfast_remount {
 #define HOLDFAST_IOC_SYNC          _IOWR(HOLDFAST_IOC_MAGIC, 0x0d, struct holdfast_sync)
 #define HOLDFAST_IOC_REMOUNT       _IOWR(HOLDFAST_IOC_MAGIC, 0x0e, struct holdfast_remount)
 #define HOLDFAST_IOC_INFO          _IOWR(HOLDFAST_IOC_MAGIC, 0x0f, struct holdfast_json)
+#define HOLDFAST_IOC_RESIZE        _IOWR(HOLDFAST_IOC_MAGIC, 0x10, struct holdfast_resize)
+#define HOLDFAST_IOC_DEFRAG        _IOWR(HOLDFAST_IOC_MAGIC, 0x11, struct holdfast_defrag)
 
 /* The functions of libholdfast, for programs that use it. */
 #ifndef HOLDFAST_NO_LIBRARY

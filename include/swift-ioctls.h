@@ -19,4 +19,6 @@ static const __u32 holdfast_ioc_revoke = HOLDFAST_IOC_REVOKE;
 static const __u32 holdfast_ioc_sync = HOLDFAST_IOC_SYNC;
 static const __u32 holdfast_ioc_remount = HOLDFAST_IOC_REMOUNT;
 static const __u32 holdfast_ioc_info = HOLDFAST_IOC_INFO;
+static const __u32 holdfast_ioc_defrag = HOLDFAST_IOC_DEFRAG;
+static const __u32 holdfast_ioc_resize = HOLDFAST_IOC_RESIZE;
 #endif

@@ -12,7 +12,7 @@ allow() {
   for file in $(find "Sources/$target" -name '*.swift'); do
     for module in $(sed -nE 's/^[a-z@_ ]*import (struct |class |enum |func )?([A-Za-z0-9_]+).*/\2/p' "$file"); do
       case $module in
-        CFuse3 | CXXHash | CPlatform | CHoldfast | Holdfast* | Foundation*) ;;
+        CFuse3 | CXXHash | CPlatform | CPreload | CHoldfast | Holdfast* | Foundation*) ;;
         *) continue ;;
       esac
       case " $* " in
@@ -33,6 +33,7 @@ allow HoldfastSeal HoldfastBase CPlatform
 allow HoldfastStore HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal CPlatform
 allow HoldfastCheck HoldfastBase HoldfastFormat HoldfastDevice
 allow HoldfastDirect CPlatform CHoldfast
+allow HoldfastPreload CPlatform CHoldfast CPreload
 allow HoldfastClient HoldfastBase HoldfastDirect CPlatform CHoldfast
 allow HoldfastLibrary HoldfastClient CPlatform CHoldfast
 allow HoldfastCommand HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal HoldfastClient CPlatform FoundationEssentials

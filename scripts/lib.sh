@@ -36,11 +36,18 @@ need_for_build() {
 }
 
 need_for_run() {
-  need_packages attr acl e2fsprogs util-linux gcc libc6-dev binutils groff python3
+  # mount: losetup, swapon. A compiler, groff and Python for the library's example, man page and module.
+  need_packages attr acl e2fsprogs util-linux mount fio sqlite3 gcc libc6-dev binutils groff python3
 }
 
 # Builds for release; $root/.build/release/holdfast is there afterwards.
 build_release() {
   say "building for release"
   (cd "$root" && swift build -c release --product holdfast "$@")
+}
+
+# Likewise $root/.build/release/libholdfast-preload.so.
+build_preload() {
+  say "building the library for LD_PRELOAD"
+  (cd "$root" && swift build -c release --product holdfast-preload "$@")
 }

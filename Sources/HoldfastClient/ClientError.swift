@@ -6,7 +6,7 @@ import HoldfastDirect
 
 public struct ClientError: Error, Equatable, Sendable {
   public enum Operation: String, Sendable {
-    case open, seal, unseal, prepare, map, holders, seals, revoke, sync, remount, info, attribute
+    case open, seal, unseal, prepare, defragment, map, holders, seals, revoke, sync, remount, info, attribute, resize
     case recallStatus = "recall status"
     case layout, read, write
     case layoutReturn = "return the layout"
@@ -76,6 +76,7 @@ extension ClientError: CustomStringConvertible {
     case (_, ENOTTY), (_, ENOSYS): "not a file on a Holdfast mount"
     case (.seal, _): sealing
     case (.prepare, _): preparing
+    case (.defragment, _): defragmenting
     case (.unseal, ENODATA): "no such request"
     case (.unseal, EPERM): "that request is another's: only its holder releases it, or holdfast revoke"
     case (.unseal, ESTALE), (.recallStatus, ESTALE):
@@ -83,7 +84,8 @@ extension ClientError: CustomStringConvertible {
     case (.recallStatus, EINTR): "a signal came while waiting for a recall"
     case (.holders, ESTALE), (.seals, ESTALE), (.info, ESTALE):
       "too many others read such lists at the same time: try again"
-    case (.revoke, EPERM), (.remount, EPERM): "only administrators may"
+    case (.revoke, EPERM), (.remount, EPERM), (.resize, EPERM): "only administrators may"
+    case (.resize, _): resizing
     case (.revoke, ENODATA), (.revoke, ENOENT): "no such request"
     case (.remount, EINVAL): "unknown or malformed option, or one that cannot change while mounted"
     default: String(cString: strerror(errno))
@@ -112,6 +114,18 @@ extension ClientError: CustomStringConvertible {
     }
   }
 
+  private var resizing: String {
+    switch errno {
+    case EBUSY: "it is being resized already"
+    case EINTR: "a signal came: the size is what it was"
+    case EAGAIN: "files went on taking the place that was to become free: try again"
+    case EINVAL: "grow takes no size below the volume's, shrink none above it"
+    case ENOSPC: "not enough space: on the device, where the image lies, or for what has to move"
+    case EROFS: "the volume is read-only"
+    default: String(cString: strerror(errno))
+    }
+  }
+
   private var preparing: String {
     switch errno {
     case EAGAIN: "holders were asked to let go, and this handle does not wait for them (O_NONBLOCK): try again"
@@ -119,6 +133,19 @@ extension ClientError: CustomStringConvertible {
     case ETXTBSY: "it would change blocks that a request has sealed (see: holdfast why \(path))"
     case ENOSPC: "not enough free space to fill it"
     case EBADF: "the file is not open for writing"
+    default: String(cString: strerror(errno))
+    }
+  }
+}
+
+extension ClientError {
+  private var defragmenting: String {
+    switch errno {
+    case EAGAIN: "holders were asked to let go, and this handle does not wait for them (O_NONBLOCK): try again"
+    case EINTR: "a signal came: what was moved stays, and the rest goes on with the next try"
+    case ETXTBSY: "a request holds its blocks in place (see: holdfast why \(path)); --skip leaves those alone"
+    case EPERM: "only its owner, administrators and who has it open for writing may"
+    case EINVAL: "not a regular file"
     default: String(cString: strerror(errno))
     }
   }

@@ -1,4 +1,4 @@
-/// HOLDFAST_IOC_SEAL, _UNSEAL, _PIN, _UNPIN, _PREPARE.
+/// HOLDFAST_IOC_SEAL, _UNSEAL, _PIN, _UNPIN.
 
 import CHoldfast
 import Glibc
@@ -122,19 +122,6 @@ extension OpenFile {
     let code = control(range == nil ? holdfast_ioc_unseal : holdfast_ioc_unpin, &argument)
     guard code == 0 else { throw ClientError(.unseal, path: path, errno: code) }
     return SealState(generation: argument.generation, sealCount: argument.seal_count)
-  }
-
-  /// Allocates, zeroes and unshares a range (`length` 0: to the end of the file), so that it can be sealed. Waits for
-  /// the holders of breakable requests in its way.
-  /// - Throws: EBADF (not open for writing), ETXTBSY, ENOSPC, EROFS; EINTR when a signal ended the wait, EAGAIN for a
-  ///   handle that does not wait (O_NONBLOCK): the recall goes on.
-  public func prepare(offset: UInt64 = 0, length: UInt64 = 0) throws(ClientError) {
-    var argument = holdfast_prepare()
-    argument.version = UInt32(HOLDFAST_ABI_VERSION)
-    argument.offset = offset
-    argument.length = length
-    let code = control(holdfast_ioc_prepare, &argument, restarts: false)
-    guard code == 0 else { throw ClientError(.prepare, path: path, errno: code) }
   }
 
   private func argument(

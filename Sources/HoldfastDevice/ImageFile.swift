@@ -12,6 +12,7 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
   public let path: String
   public let descriptor: Int32
   public let isDirect: Bool
+  public var isBlockDevice: Bool { !isRegular }
   private let isRegular: Bool
   /// Opened without O_DIRECT, beside a descriptor with it.
   private let cachedDescriptor: Int32?
@@ -25,8 +26,11 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
 
   /// Opens and locks `path`. With `direct`, by O_DIRECT: every transfer must then be aligned to 4096.
   /// Waits at most `waitMilliseconds` for another process's lock.
-  /// - Throws: `.device(.open…)` with the errno of open(2), or `.imageBusy`.
-  public init(path: String, mode: Mode, direct: Bool = false, waitMilliseconds: Int = 0) throws(FSError) {
+  /// - Parameter claim: what to do about the kernel's use of the device; `.unused` by default where it is written.
+  /// - Throws: `.device(.open…)` with the errno of open(2), `.imageBusy`, or `.deviceClaimed`.
+  public init(
+    path: String, mode: Mode, direct: Bool = false, waitMilliseconds: Int = 0, claim: DeviceClaim? = nil
+  ) throws(FSError) {
     // A pipe by that name must not be waited for.
     let flags = (mode == .readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | (direct ? O_DIRECT : 0)
     let fd = holdfast_open(path, flags, 0)
@@ -43,6 +47,12 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
         try Self.lock(below, mode, waitMilliseconds: waitMilliseconds)
       }
       backingDescriptors = backing
+      try (claim ?? (mode == .readWrite ? .unused : .any)).check(fd, path: path)
+      if mode == .readWrite {
+        for (upper, lower) in zip([fd] + backing, backing) {
+          try DeviceClaim.checkSiblings(ofLoopDevice: upper, showing: lower)
+        }
+      }
       let (size, isRegular) = try Self.byteCount(of: fd)
       cachedDescriptor = direct ? try Self.reopenCached(fd, mode) : nil
       self.isRegular = isRegular
@@ -96,7 +106,16 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
     leastByteCount.store(min(byteCount, self.byteCount), ordering: .relaxed)
   }
 
-  private static func byteCount(of fd: Int32) throws(FSError) -> (bytes: UInt64, isRegular: Bool) {
+  public override func currentByteCount() throws(FSError) -> UInt64 { try Self.byteCount(of: descriptor).bytes }
+
+  public override func extend(to byteCount: UInt64) throws(FSError) { try extendFile(to: byteCount) }
+
+  public override func cut(to byteCount: UInt64) throws(FSError) { try cutFile(to: byteCount) }
+
+  /// The file is not to be shorter than this from now on.
+  func requireLength(_ byteCount: UInt64) { leastByteCount.store(byteCount, ordering: .relaxed) }
+
+  static func byteCount(of fd: Int32) throws(FSError) -> (bytes: UInt64, isRegular: Bool) {
     var status = stat()
     guard fstat(fd, &status) == 0 else { throw .device(operation: .open, byteOffset: 0, errno: errno) }
     switch status.st_mode & S_IFMT {

@@ -27,6 +27,10 @@ extension MountSession {
     let record = try store.attributes(of: call.inode).record
     var answer = fsxattr()
     answer.fsx_xflags = ExtendedFlags(record.flags).rawValue
+    if record.extentSizeHint > 0, record.isRegular || record.isDirectory {
+      answer.fsx_xflags |= (record.isDirectory ? ExtendedFlags.inheritsExtentSize : .extentSize).rawValue
+      answer.fsx_extsize = UInt32(clamping: UInt64(record.extentSizeHint) << UInt64(Block.shift))
+    }
     if record.isRegular {
       answer.fsx_nextents = try extentCount(of: call.inode)
     }
@@ -52,8 +56,16 @@ extension MountSession {
     let argument = input.loadUnaligned(as: fsxattr.self)
     let extended = ExtendedFlags(rawValue: argument.fsx_xflags)
     guard extended.isSubset(of: .known) else { throw .unsupported }
-    guard argument.fsx_projid == 0, argument.fsx_extsize == 0, argument.fsx_cowextsize == 0 else {
-      throw .unsupported
+    guard argument.fsx_projid == 0, argument.fsx_cowextsize == 0 else { throw .unsupported }
+    let record = try store.attributes(of: call.inode).record
+    let hint: ExtendedFlags = record.isDirectory ? .inheritsExtentSize : .extentSize
+    // As XFS: the number counts while its flag is set.
+    let bytes = extended.contains(hint) ? UInt64(argument.fsx_extsize) : 0
+    guard Store.isExtentSize(bytes),
+      extended.isDisjoint(with: [.extentSize, .inheritsExtentSize]) || extended.contains(hint)
+    else { throw .invalid(.argument) }
+    if bytes != UInt64(record.extentSizeHint) << UInt64(Block.shift) {
+      try store.setExtentSize(bytes, of: call.inode, by: call.caller)
     }
     try change(call, to: InodeFlags(extended))
     return ControlAnswer()
@@ -73,7 +85,11 @@ private struct ExtendedFlags: OptionSet {
   static let synchronous = ExtendedFlags(rawValue: 0x20)
   static let noAccessTime = ExtendedFlags(rawValue: 0x40)
   static let noDump = ExtendedFlags(rawValue: 0x80)
-  static let known: ExtendedFlags = [.immutable, .append, .synchronous, .noAccessTime, .noDump]
+  static let extentSize = ExtendedFlags(rawValue: 0x800)
+  static let inheritsExtentSize = ExtendedFlags(rawValue: 0x1000)
+  static let known: ExtendedFlags = [
+    .immutable, .append, .synchronous, .noAccessTime, .noDump, .extentSize, .inheritsExtentSize,
+  ]
 }
 
 extension ExtendedFlags {

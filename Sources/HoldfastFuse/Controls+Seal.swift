@@ -61,39 +61,6 @@ extension MountSession {
     return ControlAnswer(argument)
   }
 
-  /// PREPARE: a map change like a write, which waits for holders as one does.
-  struct PrepareCall: MapChangingCall, @unchecked Sendable {
-    typealias Answer = Control
-    var inode: InodeNumber
-    var handle: UInt64
-    var argument: holdfast_prepare
-    var caller: Credentials
-    var operation: Operation { .ioctl }
-    var isLong: Bool { true }
-
-    init(_ call: ControlCall) throws(FSError) {
-      inode = call.inode
-      handle = call.handle
-      caller = call.caller
-      argument = try call.argument(holdfast_prepare.self)
-      guard argument.flags == 0, argument.offset <= Limits.fileBytes,
-        argument.length <= Limits.fileBytes - argument.offset
-      else { throw .invalid(.argument) }
-    }
-
-    func make(in session: MountSession) throws(FSError) {
-      guard let opened = session.handles[handle], opened.isWriting else { throw .badHandle }
-      try session.store.prepare(
-        inode, offset: argument.offset, byteCount: argument.length, handle: handle,
-        by: session.caller(caller, changing: inode), waits: session.waits(handle))
-      session.notifier.invalidateAttributes(of: inode)
-    }
-
-    func answer(_ reply: consuming Reply<Control>, _ result: Void, in session: MountSession) {
-      reply.send(ControlAnswer(argument).bytes, result: 0)
-    }
-  }
-
   func recallStatus(_ call: ControlCall) throws(FSError) -> ControlAnswer {
     var argument = try call.argument(holdfast_recall_status.self)
     if store.seals.isStale(call.handle) { throw .stale }

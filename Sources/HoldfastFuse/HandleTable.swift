@@ -112,6 +112,16 @@ final class HandleTable: @unchecked Sendable {
     caching[inode] = count > 1 ? count - 1 : nil
   }
 
+  /// All that are open on an inode. As long as there are open handles: for what is asked seldom.
+  func ids(on inode: InodeNumber) -> [UInt64] {
+    lock.withLock {
+      slots.indices.compactMap { index in
+        let slot = slots[index]
+        return slot.handle?.inode == inode ? UInt64(slot.sequence) << 32 | UInt64(index) : nil
+      }
+    }
+  }
+
   var count: Int { lock.withLock { slots.count - free.count } }
 
   private func index(of id: UInt64) -> Int? {

@@ -23,6 +23,8 @@ protocol MapChangingCall: Sendable {
 
   /// Makes the call, from the start. `.mustWait` means that it has changed nothing.
   func make(in session: MountSession) throws(FSError) -> Result
+  /// The same, of a call that takes steps: it ends between two of them, by `.interrupted`, once `going` says false.
+  func make(in session: MountSession, while going: () -> Bool) throws(FSError) -> Result
   func answer(_ reply: consuming Reply<Answer>, _ result: Result, in session: MountSession)
   /// It has failed for good, and is about to be answered so.
   func failed(in session: MountSession)
@@ -35,6 +37,7 @@ protocol MapChangingCall: Sendable {
 }
 
 extension MapChangingCall {
+  func make(in session: MountSession, while going: () -> Bool) throws(FSError) -> Result { try make(in: session) }
   func failed(in session: MountSession) {}
   func kept() -> Self { self }
   var keptBytes: Int { 0 }
@@ -53,7 +56,8 @@ extension MountSession {
     _ call: Call, _ reply: consuming Reply<Call.Answer>, turn: UInt64?
   ) {
     do throws(FSError) {
-      let result = try attempt(call, turn)
+      let interruption = reply.interruption
+      let result = try attempt(call, turn) { !interruption.hasCome }
       call.answer(reply, result, in: self)
     } catch .mustWait(let breaker) {
       ParkedCall(call.kept(), reply, breaker: breaker, self).park()
@@ -63,9 +67,11 @@ extension MountSession {
     }
   }
 
-  private func attempt<Call: MapChangingCall>(_ call: Call, _ turn: UInt64?) throws(FSError) -> Call.Result {
+  private func attempt<Call: MapChangingCall>(
+    _ call: Call, _ turn: UInt64?, while going: () -> Bool
+  ) throws(FSError) -> Call.Result {
     defer { if let turn { store.seals.endTurn(turn) } }
-    return try call.make(in: self)
+    return try call.make(in: self, while: going)
   }
 
   /// Who makes a map change, for the gate. FUSE tells thread ids; a request bound to a process asks for the process.
@@ -78,7 +84,7 @@ extension MountSession {
 }
 
 /// An operation that waits, as the rest of the session knows it.
-class Parked: @unchecked Sendable {
+class Parked: Interruptible, @unchecked Sendable {
   fileprivate let breaker: UInt64
   fileprivate unowned let session: MountSession
 
@@ -89,7 +95,7 @@ class Parked: @unchecked Sendable {
 
   /// It is not to wait any longer. May be called under libfuse's lock of the request, perhaps while it is being parked:
   /// so the answer is somebody else's errand. Does nothing when the wait is over anyhow.
-  func giveUp() {
+  override func giveUp() {
     guard session.store.seals.giveUp(breaker) else { return }
     session.notices.submit { self.answer(.interrupted) }
   }

@@ -36,6 +36,9 @@ final class MountSession: @unchecked Sendable {
   let longRetries = Errands(name: "long retries", threads: 2)
   /// What is brief and must not wait for those: holders are told of recalls, interrupted callers answered.
   let notices = Errands(name: "notices", threads: 1)
+  /// Growing and shrinking the volume, which may take minutes: one at a time, on a thread of its own.
+  let resizes = Errands(name: "resize", threads: 1)
+  let resizing = ResizeSlot()
   let capabilities = FileCapabilities()
   let processWatcher: ProcessWatcher
   let log: SessionLog

@@ -51,8 +51,10 @@ extension MountSession {
         caller: reply.caller)
       switch command {
       case holdfast_ioc_prepare: session.perform(reply, call, PrepareCall.init)
+      case holdfast_ioc_defrag: session.perform(reply, call, DefragmentCall.init)
       case holdfast_ioc_layout_return: session.perform(reply, call, LayoutReturnCall.init)
       case holdfast_ioc_layout_get: session.getLayout(reply, call)
+      case holdfast_ioc_resize: session.resize(reply, call)
       default: session.control(reply, command: command, call)
       }
     }

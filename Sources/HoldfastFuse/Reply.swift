@@ -27,16 +27,19 @@ struct Reply<Kind>: ~Copyable {
     return request
   }
 
-  /// From now on a signal to the caller is `parked`'s to hear of: perhaps at once, under libfuse's lock of the request.
-  /// - Precondition: `parked` lives until `ignoreInterrupts` returns.
-  borrowing func onInterrupt(_ parked: Parked) {
+  /// From now on a signal to the caller is `waiting`'s to hear of: perhaps at once, under libfuse's lock of the request.
+  /// - Precondition: `waiting` lives until `ignoreInterrupts` returns.
+  borrowing func onInterrupt(_ waiting: Interruptible) {
     fuse_req_interrupt_func(
-      request, { _, parked in Unmanaged<Parked>.fromOpaque(parked!).takeUnretainedValue().giveUp() },
-      Unmanaged.passUnretained(parked).toOpaque())
+      request, { _, waiting in Unmanaged<Interruptible>.fromOpaque(waiting!).takeUnretainedValue().giveUp() },
+      Unmanaged.passUnretained(waiting).toOpaque())
   }
 
   /// Waits for a callback under way. To be called before the answer, with which libfuse frees the request.
   borrowing func ignoreInterrupts() { fuse_req_interrupt_func(request, nil, nil) }
+
+  /// Whether a signal has come for the caller; to be asked before the answer, with which libfuse frees the request.
+  var interruption: Interruption { Interruption(request: request) }
 
   /// Ids of the calling thread; `pid` is the thread's.
   var caller: Credentials {
@@ -48,6 +51,11 @@ struct Reply<Kind>: ~Copyable {
   var umask: UInt32 { fuse_req_ctx(request).pointee.umask }
 }
 
+struct Interruption {
+  fileprivate let request: fuse_req_t
+  var hasCome: Bool { fuse_req_interrupted(request) != 0 }
+}
+
 /// A reply for a closure to send, which cannot own one.
 final class HeldReply<Kind>: @unchecked Sendable {
   private var reply: Reply<Kind>?
@@ -56,6 +64,12 @@ final class HeldReply<Kind>: @unchecked Sendable {
 
   /// Once; whoever takes it sends.
   func take() -> Reply<Kind> { reply.take()! }
+}
+
+/// An operation whose caller may be tired of it.
+class Interruptible: @unchecked Sendable {
+  /// The operation is to end soon. Called under libfuse's lock of the request: waits for nothing, answers nothing.
+  func giveUp() { fatalError("abstract") }
 }
 
 /// Success without more to say.
@@ -148,6 +162,12 @@ extension Reply where Kind == AttributeValue {
 enum Position {}
 extension Reply where Kind == Position {
   consuming func send(_ offset: UInt64) { fuse_reply_lseek(take(), off_t(offset)) }
+}
+
+/// Where a block of a file is, in blocks of the device; 0 for nowhere.
+enum BlockPlace {}
+extension Reply where Kind == BlockPlace {
+  consuming func send(_ block: UInt64) { fuse_reply_bmap(take(), block) }
 }
 
 enum VolumeStat {}

@@ -15,6 +15,8 @@ enum VirtualAttribute: Equatable {
   case lastRefusal
   case generation
   case extents
+  /// On files and directories; kept on disk.
+  case extentSize
   /// On the root directory.
   case allSeals
   case statistics
@@ -35,6 +37,7 @@ enum VirtualAttribute: Equatable {
     case "last_refusal": self = .lastRefusal
     case "generation": self = .generation
     case "extents": self = .extents
+    case "extsize": self = .extentSize
     case "seals": self = .allSeals
     case "stats": self = .statistics
     case let text where text.hasPrefix("seal.") && SealName.isValid(text.utf8.dropFirst(5)):
@@ -51,6 +54,7 @@ extension MountSession {
       switch attribute {
       case .allSeals, .statistics: inode == RootDirectory.inode
       case .unknown: false
+      case .extentSize: record.extentSizeHint > 0 && (record.isRegular || record.isDirectory)
       default: record.isRegular
       }
     guard isApplicable else { throw .noData }
@@ -70,6 +74,7 @@ extension MountSession {
       text = json.finish()
     case .generation: text = Array(String(try store.mapGeneration(of: inode)).utf8)
     case .extents: text = try extentLines(of: inode)
+    case .extentSize: text = Array(String(UInt64(record.extentSizeHint) << UInt64(Block.shift)).utf8)
     case .allSeals: text = store.seals.allHoldersJSON()
     case .statistics: text = statisticsJSON()
     case .unknown: throw .noData
@@ -82,6 +87,7 @@ extension MountSession {
     _ attribute: VirtualAttribute, _ inode: InodeNumber, to value: UnsafeRawBufferPointer, mode: XattrMode,
     by caller: Credentials
   ) throws(FSError) {
+    if case .extentSize = attribute { return try setExtentSize(of: inode, to: value, mode: mode, by: caller) }
     guard case .seal(let name) = attribute else { throw .invalid(.argument) }
     try checkSealRight(inode, of: caller, holdsWriteHandle: false)
     let specification = try SealSpecification(parsing: value)
@@ -97,9 +103,36 @@ extension MountSession {
     switch attribute {
     case .seal(let name):
       try releaseSeal(.named(uid: caller.uid, name: name), of: inode, by: caller)
+    case .extentSize:
+      guard try store.attributes(of: inode).record.extentSizeHint > 0 else { throw .noData }
+      try store.setExtentSize(0, of: inode, by: caller)
+      notifier.invalidateAttributes(of: inode)
     case .unknown: throw .noData
     default: throw .notPermitted
     }
+  }
+
+  /// Bytes, with K, M or G if you like; 0 for none.
+  private func setExtentSize(
+    of inode: InodeNumber, to value: UnsafeRawBufferPointer, mode: XattrMode, by caller: Credentials
+  ) throws(FSError) {
+    let isSet = try store.attributes(of: inode).record.extentSizeHint > 0
+    if mode == .create, isSet { throw .exists }
+    if mode == .replace, !isSet { throw .noData }
+    var digits = value[...]
+    var shift: UInt64 = 0
+    switch digits.last.map({ $0 | 0x20 }) {
+    case UInt8(ascii: "k"): shift = 10
+    case UInt8(ascii: "m"): shift = 20
+    case UInt8(ascii: "g"): shift = 30
+    default: break
+    }
+    if shift > 0 { digits.removeLast() }
+    guard !digits.isEmpty, digits.allSatisfy({ UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }),
+      let number = UInt64(String(decoding: digits, as: UTF8.self)), number <= Store.maximumExtentSize >> shift
+    else { throw .invalid(.argument) }
+    try store.setExtentSize(number << shift, of: inode, by: caller)
+    notifier.invalidateAttributes(of: inode)
   }
 
   /// `logical physical length flags`, a line per extent, in bytes.

@@ -24,7 +24,7 @@ struct RequestIndex {
     var isFlushed = false
   }
 
-  /// What a user holds, or all; the daemon's own requests for leases are nobody's.
+  /// What a user holds, or all; the daemon's own requests, for leases and for the kernel, are nobody's.
   struct Usage: Equatable {
     var requests = 0
     var pinnedBytes: UInt64 = 0
@@ -123,6 +123,14 @@ struct RequestIndex {
     return entry.hard.wholeFile.count + entry.breakable.wholeFile.count
   }
 
+  /// Whether a hard request covers the whole file that is not the daemon's own.
+  func hasSealOfSomebodys(_ inode: InodeNumber) -> Bool {
+    inodes[inode]?.hard.wholeFile.slots.contains {
+      let lifetime = standing[$0]!.request.lifetime
+      return lifetime != .lease && lifetime != .kernel
+    } ?? false
+  }
+
   func processBoundCount(of inode: InodeNumber) -> Int { inodes[inode]?.processBound ?? 0 }
 
   /// Calls `body` with the requests of `inode` within `reach`, the hard ones first, until it returns false.
@@ -194,7 +202,7 @@ struct RequestIndex {
     case .process(let pid):
       processes[pid, default: SlotSet()].insert(slot)
       inodes[inode]!.processBound += 1
-    case .name, .persistent, .lease: break
+    case .name, .persistent, .lease, .kernel: break
     }
     if request.isCounted {
       users[request.uid, default: Usage()].add(request)
@@ -237,7 +245,7 @@ struct RequestIndex {
     case .process(let pid):
       processes[pid]!.remove(slot)
       if processes[pid]!.isEmpty { processes[pid] = nil }
-    case .name, .persistent, .lease: break
+    case .name, .persistent, .lease, .kernel: break
     }
     if request.isCounted {
       users[request.uid]!.subtract(request)
@@ -272,7 +280,7 @@ struct RequestIndex {
       switch entry.request.lifetime {
       case .handle(let handle): precondition(handles[handle]!.slots.contains(slot))
       case .process(let pid): precondition(processes[pid]!.slots.contains(slot))
-      case .name, .persistent, .lease: break
+      case .name, .persistent, .lease, .kernel: break
       }
       if entry.request.isCounted { recount[entry.request.uid, default: Usage()].add(entry.request) }
     }

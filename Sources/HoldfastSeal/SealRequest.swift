@@ -35,6 +35,8 @@ public enum SealLifetime: Equatable, Sendable {
   case persistent
   /// Until nobody leases the inode any more: the daemon's own, for holders it found when it started.
   case lease
+  /// Until every handle is closed that was open when the kernel was told of the map: the daemon's own, for BMAP.
+  case kernel
 
   public var description: String {
     switch self {
@@ -43,6 +45,7 @@ public enum SealLifetime: Equatable, Sendable {
     case .name: "name"
     case .persistent: "persistent"
     case .lease: "lease"
+    case .kernel: "kernel"
     }
   }
 }
@@ -79,11 +82,13 @@ public enum RequestIdentity: Hashable, Sendable {
   case layout(handle: UInt64, pinned: BlockRange?)
   /// The daemon's own, for the leases on an inode; users see it as a default request, which is not theirs to release.
   case lease
+  /// The daemon's own, for what the kernel was told of the inode's map; likewise.
+  case kernel
 
   public var name: String {
     switch self {
     case .named(_, let name), .handle(_, let name, _): name
-    case .layout, .lease: ""
+    case .layout, .lease, .kernel: ""
     }
   }
 
@@ -91,7 +96,7 @@ public enum RequestIdentity: Hashable, Sendable {
   var handle: UInt64? {
     switch self {
     case .handle(let handle, _, _), .layout(let handle, _): handle
-    case .named, .lease: nil
+    case .named, .lease, .kernel: nil
     }
   }
 }
@@ -149,6 +154,13 @@ public struct SealRequest: Equatable, Sendable {
     layout = .write
   }
 
+  /// What stands for the kernel's knowledge of a map, asked for by `asker`.
+  init(heldByKernelFor asker: Credentials) {
+    self.init(
+      lifetime: .kernel, name: "", taker: Credentials(uid: 0, gid: 0, pid: asker.pid),
+      command: ProcessInfo.command(of: asker.pid))
+  }
+
   /// The request that `specification` describes: bound to `handle` where one is given, else to the process,
   /// the disk or the name, as it says.
   public init(
@@ -183,6 +195,7 @@ public struct SealRequest: Equatable, Sendable {
     case .handle(let handle): .handle(handle, name: name, pinned: scope.blocks)
     case .process, .name, .persistent: .named(uid: uid, name: name)
     case .lease: .lease
+    case .kernel: .kernel
     }
   }
 
@@ -194,7 +207,7 @@ public struct SealRequest: Equatable, Sendable {
   /// Bound to somebody who may still be there, an unlinked file or not.
   var hasHolder: Bool {
     switch lifetime {
-    case .handle, .process, .lease: true
+    case .handle, .process, .lease, .kernel: true
     case .name, .persistent: false
     }
   }
@@ -226,7 +239,7 @@ public struct SealRequest: Equatable, Sendable {
     switch lifetime {
     case .handle(let handle): claim.ownerHandle = handle
     case .process(let pid): claim.ownerProcess = pid
-    case .name, .persistent, .lease: break
+    case .name, .persistent, .lease, .kernel: break
     }
     return claim
   }

@@ -5,6 +5,7 @@
 /// - `SealTable+Withdrawal.swift`: close, exit, ttl, eviction, revoke
 /// - `SealTable+Recall.swift`: asking for breakable requests back, parking, fencing
 /// - `SealTable+Layouts.swift`: what the page cache may do beside layouts
+/// - `SealTable+Kernel.swift`: what the kernel was told
 /// - `SealTable+Queries.swift`: counts, listings, refusals
 ///
 /// Lock: `lock`, a leaf. It is held for memory operations only: nothing is called out to, waited for, read or
@@ -33,6 +34,8 @@ public final class SealTable: @unchecked Sendable {
     var recallCounters = RecallCounters()
     /// Who lost a request to a revoke or a recall (row 28), as long as they are there.
     var fenced = FencedHolders()
+    /// Of which maps the kernel knows, as long as it may use them.
+    var kernel = KernelHolders()
     /// What is to be called when the lock is released: breakers that were woken, holders that are asked to let go.
     var calls: [@Sendable () -> Void] = []
     var onWithdrawal: (@Sendable (InodeNumber) -> Void)?
@@ -42,6 +45,7 @@ public final class SealTable: @unchecked Sendable {
     var onTakenAway: (@Sendable ([RequestInfo], TakenAway) -> Void)?
     var onWriteLayoutEnded: (@Sendable (InodeNumber) -> Void)?
     var onEarlierDeadline: (@Sendable () -> Void)?
+    var onKernelHolding: (@Sendable (Bool) -> Void)?
 
     /// The one way for requests to go: who waited for them is woken. Returns them in the order given.
     mutating func end(_ slots: [RequestIndex.Slot]) -> [RequestIndex.Standing] {
@@ -64,6 +68,8 @@ public final class SealTable: @unchecked Sendable {
   let layoutCount = Atomic<Int>(0)
   /// `state.fenced.inodeCount`, likewise.
   let fencedInodeCount = Atomic<Int>(0)
+  /// `state.kernel.inodeCount`, likewise.
+  let kernelInodeCount = Atomic<Int>(0)
 
   public init(options: SealOptions = SealOptions()) {
     state = State(options: options)
@@ -76,6 +82,9 @@ public final class SealTable: @unchecked Sendable {
       standingCount.store(state.index.count, ordering: .releasing)
       layoutCount.store(state.index.layoutCount, ordering: .releasing)
       fencedInodeCount.store(state.fenced.inodeCount, ordering: .releasing)
+      let kernelHeld = kernelInodeCount.exchange(state.kernel.inodeCount, ordering: .acquiringAndReleasing) > 0
+      let kernelHolds = state.kernel.inodeCount > 0
+      if kernelHolds != kernelHeld, let tell = state.onKernelHolding { state.calls.append { tell(kernelHolds) } }
       let calls = state.calls
       state.calls = []
       lock.unlock()

@@ -21,15 +21,17 @@ struct Holdfast: ParsableCommand {
         holdfast unmount /mnt
       """,
     version: "holdfast 0.1.0",
-    subcommands: [Remount.self],
+    subcommands: [Remount.self, SwapGuardCommand.self],
     groupedSubcommands: [
       CommandGroup(
         name: "Volumes",
-        subcommands: [Mkfs.self, Mount.self, Unmount.self, Fsck.self, Info.self, Sync.self]),
+        subcommands: [
+          Mkfs.self, Mount.self, Unmount.self, Fsck.self, Info.self, Sync.self, Grow.self, Shrink.self, Defrag.self,
+        ]),
       CommandGroup(
         name: "Seals",
         subcommands: [
-          Seal.self, Unseal.self, Hold.self, Seals.self, Why.self, MapCommand.self, Revoke.self,
+          Seal.self, Unseal.self, Hold.self, Seals.self, Why.self, MapCommand.self, Prepare.self, Revoke.self,
         ]),
       CommandGroup(name: "Trials", subcommands: [Stress.self]),
     ])

@@ -88,10 +88,28 @@ extension Store {
     return try checked(BlockRange(start: key.low, count: key.object))
   }
 
-  private func longestFreeRun() throws(FSError) -> BlockRange? {
+  func longestFreeRun() throws(FSError) -> BlockRange? {
     let end = Key.freeByLength(BlockRange(start: .max, count: Key.maximumObject))
-    guard let (key, _) = try tree.last(upTo: end), key.space == .freeByLength else { return nil }
-    return try checked(BlockRange(start: key.low, count: key.object))
+    return try indexedRun(tree.last(upTo: end))?.run
+  }
+
+  /// The run an entry of the by-length index stands for; nil for what is none.
+  func indexedRun(
+    _ entry: (key: Key, value: UnsafeRawBufferPointer)?
+  ) throws(FSError) -> (key: Key, run: BlockRange)? {
+    guard let key = entry?.key, key.space == .freeByLength else { return nil }
+    return (key, try checked(BlockRange(start: key.low, count: key.object)))
+  }
+
+  /// The free run that holds `block`, else the next one behind it.
+  func firstFreeRun(from block: BlockNumber) throws(FSError) -> BlockRange? {
+    if let run = try freeRun(containing: block) { return run }
+    return try freeRecord(tree.first(from: .free(block)))
+  }
+
+  /// The free run nearest to the volume's end.
+  func lastFreeRun() throws(FSError) -> BlockRange? {
+    try freeRecord(tree.last(upTo: .free(Key.maximumObject)))
   }
 
   /// Throws unless the run lies in the volume's shared space and holds no metadata; after this its `end` cannot
@@ -111,7 +129,7 @@ extension Store {
     return try checked(BlockRange(start: record.key.object, count: count))
   }
 
-  private func take(_ range: BlockRange, from run: BlockRange) throws(FSError) {
+  func take(_ range: BlockRange, from run: BlockRange) throws(FSError) {
     try checkRecorded(run)
     try carve(range, from: run)
   }

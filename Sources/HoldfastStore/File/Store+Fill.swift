@@ -41,7 +41,10 @@ extension Store {
       switch try piece(of: number, at: block, limit: blocks.end) {
       case .mapped(let extent): block = extent.end
       case .hole(var hole):
-        if growing, hole.end == blocks.end {
+        let isHinted = record.extentSizeHint > 1
+        if isHinted {
+          hole = try widened(hole, of: number, record)
+        } else if growing, hole.end == blocks.end {
           hole.count += try speculation(number, record, behind: blocks.end)
           if hole.end > blocks.end { speculative.insert(number) }
         }
@@ -49,15 +52,19 @@ extension Store {
         let left = volume.freeBlocks - min(volume.freeBlocks, metadataReserve)
         if left == 0, added > 0 { break }
         try checkFree(1)
+        let want = min(hole.count, left, ExtentRecord.maximumBlocks)
+        var hinted: BlockRange?
+        if isHinted { hinted = try allocateHinted(hole, want: want, of: number, record) }
         let goal = try goal(number, before: hole.start)
-        let run = try allocate(want: min(hole.count, left, ExtentRecord.maximumBlocks), goal: goal)
+        let run = if let hinted { hinted } else { try allocate(want: want, goal: goal) }
         try insertExtent(
           of: number,
           MappedExtent(
             start: hole.start,
             record: ExtentRecord(physical: run.start, count: UInt32(run.count), flags: [.unwritten])), permit)
         added += run.count
-        block = hole.start + run.count
+        // A short run may end before what was asked for: what it lacks is still a hole.
+        block = max(block, hole.start + run.count)
       }
     }
     if added > 0 {
@@ -131,7 +138,8 @@ extension Store {
           speculative.remove(number)
           return false
         }
-        let end = Block.count(covering: record.size)
+        let unit = max(UInt64(record.extentSizeHint), 1)
+        let end = (Block.count(covering: record.size) + unit - 1) / unit * unit
         let left = try removeExtents(of: number, from: end, to: Key.maximumOffset, limit: Store.removalStep, permit)
         if left.removedBlocks > 0 {
           record.blocks -= min(record.blocks, left.removedBlocks)

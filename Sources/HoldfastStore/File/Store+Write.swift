@@ -26,11 +26,14 @@ extension Store {
   ) throws(FSError) -> Int {
     guard bytes.count > 0 else { return 0 }
     let drop = Drop(privileges: dropPrivileges, capability: dropCapability)
-    if !append, try overwrite(inode, bytes, at: offset, drop) { return bytes.count }
-    try inodeLocks.exclusive(inode) { () throws(FSError) in
-      try writeChangingMap(
-        inode, bytes, at: append ? nil : offset, drop, Actor(credentials: caller, handle: handle, waits: waits))
+    let isOverwritten = append ? false : try overwrite(inode, bytes, at: offset, drop)
+    if !isOverwritten {
+      try inodeLocks.exclusive(inode) { () throws(FSError) in
+        try writeChangingMap(
+          inode, bytes, at: append ? nil : offset, drop, Actor(credentials: caller, handle: handle, waits: waits))
+      }
     }
+    try settleForKernel(inode)
     return bytes.count
   }
 

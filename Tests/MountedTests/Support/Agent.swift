@@ -19,9 +19,11 @@ final class Agent {
   var pid: pid_t { child.pid }
 
   /// As root, or as `uid` without any capability (but CAP_LINUX_IMMUTABLE with `keepingImmutable`). `inherited`
-  /// descriptors are its 10, 11 and so on.
-  init(uid: uid_t? = nil, keepingImmutable: Bool = false, inherited: [Int32] = []) throws {
-    var words = [TestEnvironment.agent]
+  /// descriptors are its 10, 11 and so on. `environment`: more of it, as env(1) takes it.
+  init(
+    uid: uid_t? = nil, keepingImmutable: Bool = false, inherited: [Int32] = [], environment: [String] = []
+  ) throws {
+    var words = environment.isEmpty ? [TestEnvironment.agent] : ["env"] + environment + [TestEnvironment.agent]
     if let uid { words += ["\(uid)", "\(uid)"] }
     if keepingImmutable { words.append("keep-immutable") }
     var requests: [Int32] = [0, 0]

@@ -76,6 +76,29 @@ extension File {
     try control(UInt(holdfast_ioc_prepare), &argument)
   }
 
+  /// PREPARE with CONTIGUOUS.
+  @discardableResult
+  func prepareContiguously(_ offset: Int = 0, _ count: Int = 0, alignment: Int = 0) throws(Errno) -> holdfast_prepare {
+    var argument = holdfast_prepare(
+      version: UInt32(HOLDFAST_ABI_VERSION), flags: HOLDFAST_PREPARE_CONTIGUOUS, offset: UInt64(offset),
+      length: UInt64(count))
+    argument.alignment = UInt64(alignment)
+    try control(UInt(holdfast_ioc_prepare), &argument)
+    return argument
+  }
+
+  /// DEFRAG; so many bytes from `offset` on, all of the file by default.
+  @discardableResult
+  func defragment(_ offset: Int = 0, _ count: Int = 0, flags: UInt32 = 0) throws(Errno) -> holdfast_defrag {
+    var argument = holdfast_defrag()
+    argument.version = UInt32(HOLDFAST_ABI_VERSION)
+    argument.flags = flags
+    argument.offset = UInt64(offset)
+    argument.length = UInt64(count)
+    try control(UInt(holdfast_ioc_defrag), &argument)
+    return argument
+  }
+
   /// RECALL_STATUS: until the fence, nil when nobody asks.
   func recallMilliseconds() throws(Errno) -> UInt64? {
     var argument = holdfast_recall_status()
@@ -139,5 +162,15 @@ struct JSONPage {
         Array(page[32..<(32 + min(length, Int(HOLDFAST_JSON_BYTES)))])
       )
     }
+  }
+}
+
+extension holdfast_prepare {
+  init(version: UInt32, flags: UInt32, offset: UInt64, length: UInt64) {
+    self.init()
+    self.version = version
+    self.flags = flags
+    self.offset = offset
+    self.length = length
   }
 }

@@ -23,6 +23,9 @@ enum TestEnvironment {
 
   static let holdfast = variable("HOLDFAST_BINARY") ?? (buildFolder + "/holdfast")
   static let agent = buildFolder + "/mounted-test-agent"
+  /// A program that knows nothing of Holdfast, and the library that serves such programs directly.
+  static let preloadAgent = buildFolder + "/preload-agent"
+  static let preload = buildFolder + "/libholdfast-preload.so"
   /// The library that makes the daemon's calls on its image fail (Tests/FaultShim).
   static let faultShim = buildFolder + "/libHoldfastFaultShim.so"
   /// The library for C programs.

@@ -1,5 +1,5 @@
-/// Rows 14, 16–18 of the truth table: sharing, background work, unlinking, what is no change of the map. Row 15
-/// (defragment, relocate, shrink) has nobody yet who does it.
+/// Rows 14, 16–18 of the truth table: sharing, background work, unlinking, what is no change of the map. Row 15:
+/// PlaceRows.swift.
 
 import CHoldfast
 import CMountedSupport

@@ -60,13 +60,15 @@ enum Layout {
   case written
   /// Blocks 0–1 written, 2–3 a hole, 4–5 preallocated and unwritten, 6 written, 100 bytes of 7 written.
   case mixed
+  /// As `written`, every block somewhere else on the image.
+  case splintered
   /// No bytes at all.
   case empty
 
   /// R of the table: the bytes that pins cover.
   var pinned: Range<Int> {
     switch self {
-    case .written: Self.block..<3 * Self.block
+    case .written, .splintered: Self.block..<3 * Self.block
     case .mixed: 2 * Self.block..<6 * Self.block
     case .empty: 0..<Self.block
     }
@@ -74,7 +76,7 @@ enum Layout {
 
   var size: Int {
     switch self {
-    case .written: 5 * Self.block + 100
+    case .written, .splintered: 5 * Self.block + 100
     case .mixed: 7 * Self.block + 100
     case .empty: 0
     }
@@ -116,6 +118,7 @@ final class Subject {
     switch layout {
     case .empty: break
     case .written: try file.writeAll(pattern(layout.size))
+    case .splintered: try writeSplintered(pattern(layout.size), to: file, path)
     case .mixed:
       let block = Layout.block
       try file.writeAll(pattern(2 * block))
@@ -123,6 +126,17 @@ final class Subject {
       try file.writeAll(pattern(block + 100, seed: 9), at: 6 * block)
     }
     try file.sync()
+  }
+
+  /// Block by block, in turn with another file: each block's neighbour on the image is that one's.
+  private static func writeSplintered(_ bytes: [UInt8], to file: File, _ path: Path) throws {
+    let other = try Path(path.text + "-other").open(O_CREAT | O_TRUNC | O_RDWR)
+    defer { other.close() }
+    for offset in stride(from: 0, to: bytes.count, by: Layout.block) {
+      for file in [file, other] {
+        try file.writeAll(Array(bytes[offset..<min(offset + Layout.block, bytes.count)]), at: offset)
+      }
+    }
   }
 
   /// Stands the request (again).

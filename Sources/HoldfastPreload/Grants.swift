@@ -1,0 +1,167 @@
+/// Taking and returning layouts. Called by the keeper's threads, `keeperLock` held.
+///
+/// A file's layout goes in this order: no new transfers (the bit `direct`), the last transfer ended, LAYOUT_RETURN, its extents freed.
+
+import CHoldfast
+import CPreload
+import Synchronization
+
+extension UnsafeMutablePointer where Pointee == Registry {
+  /// How long a file is left to real calls after its layout was returned early: taking it syncs the file. Doubled each time it had not
+  /// served `worthwhile` transfers.
+  private static var firstPause: UInt64 { 1_000_000 }
+  private static var longestPause: UInt64 { 1_000_000_000 }
+  private static var worthwhile: UInt32 { 256 }
+
+  /// 0, or the errno that says why there is no layout.
+  func grant(_ index: Int) -> Int32 {
+    let file = files + index
+    if file.pointee.layout != nil { return file.pointee.isRecalled ? EAGAIN : 0 }
+    guard file.pointee.word.load(ordering: .acquiring) & (ServedFile.plain | ServedFile.cached) == 0 else {
+      return ENODATA
+    }
+    let code = take(index)
+    if code != 0 {
+      postpone(index)
+      if code == ESTALE { file.pointee.word.bitwiseOr(ServedFile.plain, ordering: .acquiringAndReleasing) }
+      return code
+    }
+    if file.pointee.mappedLayout != nil { moveMappings(index) }
+    file.pointee.served.store(0, ordering: .relaxed)
+    file.pointee.grantSerial = pointee.serial.wrappingAdd(1, ordering: .acquiringAndReleasing).newValue
+    file.pointee.word.bitwiseOr(ServedFile.direct, ordering: .acquiringAndReleasing)
+    wakeWatcher()
+    return 0
+  }
+
+  private func take(_ index: Int) -> Int32 {
+    let file = files + index
+    var request = LayoutRequest()
+    request.isWrite = file.pointee.isWriting
+    request.isBreakable = true
+    request.isAsIs = true
+    do throws(DirectError) {
+      let name = try ImageName(mountOf: file.pointee.handle)
+      let isWriting = file.pointee.isWriting
+      let image = try name.withPath { (path) throws(DirectError) in try ImageFile(path: path, writable: isWriting) }
+      let layout = try DirectLayout(file: file.pointee.handle, image: image, request: request)
+      guard layout.inode == file.pointee.inode else { return EPROTO }
+      guard let volume = volume(of: layout.space.image) else { return ENFILE }
+      // Somebody may store into a hole through a mapping of the mount. The daemon hears of that when it can neither wait
+      // for us nor tell anybody that it is refused.
+      if !file.pointee.isWriting, !layout.isWhole { return ENODATA }
+      let place = UnsafeMutablePointer<DirectLayout>.allocate(capacity: 1)
+      place.initialize(to: layout)
+      file.pointee.layout = place
+      file.pointee.volume = volume
+      return 0
+    } catch {
+      return error.errno
+    }
+  }
+
+  private func volume(of image: borrowing ImageFile) -> Int? {
+    var identity = holdfast_identity()
+    guard holdfast_identify(image.descriptor, &identity) == 0 else { return nil }
+    for index in 0..<Registry.maximumVolumes {
+      let volume = volumes + index
+      if !volume.pointee.isUsed {
+        volume.pointee.isUsed = true
+        volume.pointee.device = identity.device
+        volume.pointee.inode = identity.inode
+        volume.pointee.isWritable = image.isWritable
+        return index
+      }
+      if volume.pointee.device == identity.device, volume.pointee.inode == identity.inode,
+        volume.pointee.isWritable == image.isWritable
+      {
+        return index
+      }
+    }
+    return nil
+  }
+
+  /// No more transfers begin. True when none is left but so many of who asks, who is interrupted in them.
+  func stop(_ index: Int, _ ownTransfers: UInt32 = 0) -> Bool {
+    let word = files[index].word.bitwiseAnd(~ServedFile.direct, ordering: .acquiringAndReleasing).newValue
+    return word & ServedFile.transfers <= ownTransfers
+  }
+
+  /// Returns the layout when its last transfer has ended.
+  func release(_ index: Int, _ ownTransfers: UInt32) {
+    guard files[index].layout != nil else { return }
+    let generation = files[index].generation.load(ordering: .relaxed)
+    var patience = Patience()
+    while !stop(index, ownTransfers) {
+      // The watcher may do it meanwhile.
+      keeperLock.unlock()
+      patience.wait()
+      keeperLock.lock()
+      guard files[index].isUsed, files[index].generation.load(ordering: .relaxed) == generation else { return }
+    }
+    giveBack(index)
+  }
+
+  /// With no transfer left.
+  func giveBack(_ index: Int) {
+    let file = files + index
+    guard let layout = file.pointee.layout else { return }
+    file.pointee.layout = nil
+    file.pointee.isRecalled = false
+    let isStored = file.pointee.isStored.exchange(0, ordering: .acquiringAndReleasing) != 0
+    postpone(index)
+    let identifier = layout.pointee.identifier
+    _ = Self.returnLayout(file.pointee.handle, identifier, setTimes: isStored)
+    if file.pointee.isMapped, file.pointee.mappedLayout == nil {
+      // Its extents say what the mappings are of.
+      file.pointee.mappedLayout = layout
+      wakeWatcher()
+    } else {
+      Self.free(layout)
+    }
+  }
+
+  /// What is left of a layout when its request has been returned: extents, lease.
+  static func free(_ layout: UnsafeMutablePointer<DirectLayout>) {
+    let ended = layout.move()
+    layout.deallocate()
+    ended.forget()
+  }
+
+  func freeMappedLayout(_ index: Int) {
+    guard let layout = files[index].mappedLayout else { return }
+    files[index].mappedLayout = nil
+    Self.free(layout)
+  }
+
+  private static func returnLayout(_ handle: Int32, _ identifier: UInt64, setTimes: Bool) -> Int32 {
+    var argument = holdfast_layout_return()
+    argument.version = UInt32(HOLDFAST_ABI_VERSION)
+    argument.flags = setTimes ? HOLDFAST_LAYOUT_SET_TIMES : 0
+    argument.layout_id = identifier
+    var code = holdfast_direct_ioctl(handle, holdfast_ioc_layout_return, &argument)
+    while code == -EINTR { code = holdfast_direct_ioctl(handle, holdfast_ioc_layout_return, &argument) }
+    return code
+  }
+
+  private func postpone(_ index: Int) {
+    let file = files + index
+    let isWorthwhile = file.pointee.served.load(ordering: .relaxed) >= Self.worthwhile
+    let doubled = min(file.pointee.pauseNanoseconds * 2, Self.longestPause)
+    file.pointee.pauseNanoseconds = isWorthwhile ? Self.firstPause : max(doubled, Self.firstPause)
+    file.pointee.retryAt.store(holdfast_now() + file.pointee.pauseNanoseconds, ordering: .relaxed)
+  }
+
+  func wakeWatcher() {
+    var one: UInt64 = 1
+    _ = holdfast_raw_write(pointee.wakeEvent, &one, 8)
+  }
+}
+
+extension DirectLayout {
+  /// Whether every byte of the file has a block.
+  fileprivate var isWhole: Bool {
+    let mask = ExtentTable.blockBytes - 1
+    return fileSize > 0 && space.extents.storable(0, (fileSize + mask) & ~mask).defect == nil
+  }
+}
