@@ -232,9 +232,9 @@ struct holdfast_remount {
 #define HOLDFAST_RESIZE_TOO_SMALL  3u /* EINVAL: no volume with this journal is that small */
 
 /* struct holdfast_resize_obstacle.reason */
-#define HOLDFAST_OBSTACLE_REQUEST    0u /* a request that does not give way */
-#define HOLDFAST_OBSTACLE_HOLDER     1u /* somebody may reach the blocks without one: a lease, a fenced holder */
-#define HOLDFAST_OBSTACLE_QUARANTINE 2u /* the same, of blocks that have left the file */
+#define HOLDFAST_RESIZE_OBSTACLE_REQUEST    0u /* a request that does not give way */
+#define HOLDFAST_RESIZE_OBSTACLE_HOLDER     1u /* somebody may reach the blocks without one: a lease, a fenced holder */
+#define HOLDFAST_RESIZE_OBSTACLE_QUARANTINE 2u /* the same, of blocks that have left the file */
 
 #define HOLDFAST_COMMAND_BYTES 16
 struct holdfast_resize_obstacle {
@@ -242,7 +242,7 @@ struct holdfast_resize_obstacle {
 	__u64 offset;   /* bytes of the file; length 0 for blocks that have left it */
 	__u64 length;
 	__u64 image_end; /* bytes of the image: it keeps the volume from being smaller than this */
-	__u32 reason;   /* HOLDFAST_OBSTACLE_* */
+	__u32 reason;   /* HOLDFAST_RESIZE_OBSTACLE_* */
 	__s32 pid;      /* of the holder, 0 when not known */
 	__u32 uid;
 	__u32 reserved;

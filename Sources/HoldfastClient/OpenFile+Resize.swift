@@ -126,8 +126,8 @@ extension OpenFile {
       bytes.bindMemory(to: holdfast_resize_obstacle.self).prefix(Int(answer.obstacle_count)).map { found in
         let reason: VolumeResize.Obstacle.Reason =
           switch found.reason {
-          case HOLDFAST_OBSTACLE_REQUEST: .request(name: text(found.name))
-          case HOLDFAST_OBSTACLE_QUARANTINE: .quarantine
+          case HOLDFAST_RESIZE_OBSTACLE_REQUEST: .request(name: text(found.name))
+          case HOLDFAST_RESIZE_OBSTACLE_QUARANTINE: .quarantine
           default: .holder
           }
         return VolumeResize.Obstacle(

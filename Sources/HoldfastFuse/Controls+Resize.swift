@@ -220,14 +220,14 @@ extension holdfast_resize_obstacle {
     image_end = obstacle.end << UInt64(Block.shift)
     switch obstacle.reason {
     case .request(let info):
-      reason = UInt32(HOLDFAST_OBSTACLE_REQUEST)
+      reason = UInt32(HOLDFAST_RESIZE_OBSTACLE_REQUEST)
       pid = info.request.holderPid
       uid = info.request.uid
       // Both are shorter than their fields, and end with the zeros that are there.
       withUnsafeMutableBytes(of: &name) { $0.copyBytes(from: info.request.name.utf8.prefix($0.count - 1)) }
       withUnsafeMutableBytes(of: &command) { $0.copyBytes(from: info.request.command.utf8.prefix($0.count - 1)) }
     case .holder(_, let processes, let inQuarantine):
-      reason = UInt32(inQuarantine ? HOLDFAST_OBSTACLE_QUARANTINE : HOLDFAST_OBSTACLE_HOLDER)
+      reason = UInt32(inQuarantine ? HOLDFAST_RESIZE_OBSTACLE_QUARANTINE : HOLDFAST_RESIZE_OBSTACLE_HOLDER)
       pid = processes.first ?? 0
     }
   }
