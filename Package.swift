@@ -80,7 +80,7 @@ let package = Package(
         "CFuse3", "CPlatform", "CHoldfast", "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal",
         "HoldfastStore", .product(name: "Logging", package: "swift-log"),
       ]),
-    tests("HoldfastDirectTests", ["CPlatform", "CHoldfast", "HoldfastDirect"]),
+    tests("HoldfastDirectTests", ["CPlatform", "CHoldfast", "HoldfastBase", "HoldfastDirect", "HoldfastClient"]),
     tests("HoldfastFormatTests", ["HoldfastBase", "HoldfastFormat"]),
     tests(
       "HoldfastCheckTests",

@@ -8,6 +8,7 @@
 struct holdfast_real holdfast_real_functions;
 int holdfast_is_enabled_now;
 int holdfast_is_verbose_now;
+int holdfast_is_eager_now;
 
 /* Of the initial static block: no allocation, so a signal's handler may touch them first. */
 static __thread uint32_t transfers __attribute__((tls_model("initial-exec")));
@@ -67,6 +68,7 @@ __attribute__((constructor)) static void start(void) {
   holdfast_next();
   if (!is_set("HOLDFAST_DIRECT")) return;
   holdfast_is_verbose_now = is_set("HOLDFAST_DIRECT_VERBOSE");
+  holdfast_is_eager_now = is_set("HOLDFAST_DIRECT_EAGER");
   holdfast_is_enabled_now = pthread_atfork(holdfast_preload_before_fork, NULL, holdfast_preload_in_child) == 0;
 }
 

@@ -40,16 +40,16 @@ extension ClientError {
     return switch direct.reason {
     case .system: system(direct.step)
     case .otherImage:
-      "\(image ?? "what was opened") is not the image that is mounted: open the very file or device node that is, a loop device "
-        + "and the file below it have different locks"
+      "\(image ?? "what was opened") is not the image that is mounted: open the very file or device node that is, "
+        + "a loop device and the file below it have different locks"
     case .noImageName: "the mount does not say which image it has: name it"
     case .protocolViolation: "the answer makes no sense: library and daemon are of different versions"
     case .outsideLayout: "not within the layout: take one of the range"
     case .readOnly: "the layout, or the image, is for reading only: ask for a layout for writing"
     case .malformedRange: "ranges begin at a multiple of 4096 and are not empty"
     case .tooManyPieces:
-      "in \(direct.pieces) pieces, too many to map (vm.max_map_count): holdfast prepare \(path) --contiguous joins them, and "
-        + "an extent-size hint (holdfast.extsize) keeps them long"
+      "in \(direct.pieces) pieces, too many to map (vm.max_map_count): holdfast prepare \(path) --contiguous joins "
+        + "them, and an extent-size hint (holdfast.extsize) keeps them long"
     case .busy: busy(direct)
     case .fenced:
       "it was taken away (fenced or revoked): return it and open the file again; mappings stay and harm nobody"
@@ -60,7 +60,8 @@ extension ClientError {
   private func system(_ step: DirectError.Step) -> String? {
     switch (step, errno) {
     case (.openImage, EACCES), (.openImage, EPERM):
-      "\(image ?? "the image"): \(String(cString: strerror(errno))): you need the right to open the image (docs/SECURITY.md)"
+      "\(image ?? "the image"): \(String(cString: strerror(errno))): you need the right to open the image "
+        + "(docs/SECURITY.md)"
     case (.openImage, ENOTTY), (_, ENOTCONN), (_, ECONNABORTED), (.getLayout, ENOTTY): nil
     case (.openImage, _): "\(image ?? "the image"): \(String(cString: strerror(errno)))"
     case (.lease, _): "the image cannot be locked: \(String(cString: strerror(errno)))"

@@ -1,8 +1,9 @@
-/// The program's threads ask, the keeper answers: one question at a time, by a word in memory that both wait on (futex), since
-/// they share no descriptor.
+/// The program's threads ask, the keeper answers: one question at a time, by a word in memory that both wait on
+/// (futex), since they share no descriptor.
 ///
-/// A signal's handler may ask in the middle of a transfer or of a question of its own thread. In a question it gets no answer; in a
-/// transfer it does not wait for others, who may be waiting for that transfer. No answer means real calls, which are always right.
+/// A signal's handler may ask in the middle of a transfer or of a question of its own thread. In a question it gets
+/// no answer; in a transfer it does not wait for others, who may be waiting for that transfer. No answer means real
+/// calls, which are always right.
 
 import CPreload
 import Synchronization

@@ -107,6 +107,7 @@ private func makeRoom(_ number: Int32, for descriptor: Int32) {
   guard word.has(DescriptorWord.own) else { return dropDescriptor(number) }
   // One of ours: from now on real calls serve everything.
   _ = registry.ask(Question(.retire))
+  OwnNumbers.remove(number)
   registry.words[Int(number)].store(0, ordering: .releasing)
 }
 

@@ -20,8 +20,15 @@ private func mapServed(
     holdfast_next().pointee.mmap(address, length, protection, flags, fd, offset)
   }
   guard let registry, fd >= 0, holdfast_is_shared_mapping(flags) != 0 else { return really(fd) }
-  let word = descriptorWord(fd)
-  let mayMap = word.has(DescriptorWord.canRead) && word.has(DescriptorWord.canWrite)
+  var word = descriptorWord(fd)
+  var mayMap = word.has(DescriptorWord.canRead) && word.has(DescriptorWord.canWrite)
+  // A handle for reading only, opened while the program's own layout for writing stood, has no shared mappings either.
+  if !mayMap, protection & PROT_WRITE == 0, registry.isOurs, let writing = registry.writingFile(fd) {
+    let start = really(fd)
+    guard start == holdfast_map_failed, holdfast_errno() == ENODEV else { return start }
+    word = writing
+    mayMap = true
+  }
   guard word.bits != 0, registry.isOurs, length > 0, mayMap else {
     if protection & PROT_WRITE != 0 { stopReaders(registry, fd) }
     return really(fd)
@@ -47,7 +54,35 @@ private func mapServed(
     question.kind = .convert
     _ = registry.ask(question)
   }
-  return really(registry.cachedDescriptor(of: file, fd, word) ?? fd)
+  // While somebody else's layout still stands, a handle opened now has no shared mappings (ENODEV): soon another will.
+  var patience = 1000
+  while true {
+    let start = really(registry.cachedDescriptor(of: file, fd, word) ?? fd)
+    guard start == holdfast_map_failed, holdfast_errno() == ENODEV, patience > 0,
+      registry.dropCachedDescriptor(of: file)
+    else { return start }
+    patience -= 1
+    _ = holdfast_raw_poll(nil, 0, 1)
+  }
+}
+
+extension UnsafeMutablePointer where Pointee == Registry {
+  /// The file of a descriptor that is for reading only, as it is open for writing elsewhere in this process.
+  fileprivate func writingFile(_ fd: Int32) -> DescriptorWord? {
+    var status = holdfast_descriptor_status()
+    guard holdfast_raw_fcntl(fd, F_GETFL, 0) & O_ACCMODE == O_RDONLY,
+      holdfast_look(fd, &status) == 0
+    else { return nil }
+    for index in 0..<Registry.maximumFiles {
+      let file = files + index
+      guard file.pointee.isUsed, file.pointee.isWriting, file.pointee.inode == status.inode,
+        file.pointee.device == status.device
+      else { continue }
+      let generation = file.pointee.generation.load(ordering: .relaxed)
+      return DescriptorWord(file: index, generation: generation, description: 0, flags: DescriptorWord.canRead)
+    }
+    return nil
+  }
 }
 
 /// The file is about to be stored into through pages that reads of the image do not see.
@@ -146,24 +181,8 @@ private func changesMap(_ fd: Int32) {
   }
 }
 
-/// Numbers of ours, also in a child, whose registry is empty.
-private nonisolated(unsafe) var ownNumbers: (Int32, Int32, Int32, Int32, Int32, Int32, Int32, Int32) =
-  (0, 0, 0, 0, 0, 0, 0, 0)
-private nonisolated(unsafe) var ownCount = 0
-
-/// With few volumes there are few.
-func rememberOwn(_ number: Int32) {
-  guard ownCount < Registry.maximumVolumes else { return }
-  withUnsafeMutableBytes(of: &ownNumbers) { $0.storeBytes(of: number, toByteOffset: ownCount * 4, as: Int32.self) }
-  ownCount += 1
-}
-
 @c(holdfast_preload_in_child) public func inChild() {
-  for index in 0..<ownCount {
-    let number = withUnsafeBytes(of: &ownNumbers) { $0.load(fromByteOffset: index * 4, as: Int32.self) }
-    holdfast_direct_close(number)
-  }
-  ownCount = 0
+  OwnNumbers.closeAll()
   holdfast_thread_transfers()!.pointee = 0
   holdfast_thread_is_asking()!.pointee = 0
 }

@@ -41,8 +41,8 @@ extension Route {
     word.bits == 0 || word.has(DescriptorWord.canRead) ? self.descriptor : descriptor
   }
 
-  /// A real pwrite(2). The descriptor that stands in for one that is mapped through the mount has neither its O_APPEND nor
-  /// its O_DSYNC.
+  /// A real pwrite(2). The descriptor that stands in for one that is mapped through the mount has neither its
+  /// O_APPEND nor its O_DSYNC.
   fileprivate func reallyWrite(_ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count: Int, _ offset: Int64) -> Int {
     guard self.descriptor != descriptor, word.has(DescriptorWord.appends | DescriptorWord.syncs) else {
       return holdfast_next().pointee.pwrite(self.descriptor, bytes, count, offset)
@@ -192,7 +192,8 @@ private func writePartsFlagged(
 
 // MARK: At the file's offset
 
-/// Takes `count` bytes from the offset on, lets them be transferred, and puts back what was not. nil: it cannot be taken so.
+/// Takes `count` bytes from the offset on, lets them be transferred, and puts back what was not. nil: it cannot be
+/// taken so.
 private func atOffset(_ descriptor: Int32, _ count: Int, _ transfer: (Int64) -> Int) -> Int? {
   let end = holdfast_raw_lseek(descriptor, Int64(count), SEEK_CUR)
   guard end >= Int64(count) else { return nil }

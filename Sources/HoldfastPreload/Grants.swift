@@ -1,15 +1,18 @@
 /// Taking and returning layouts. Called by the keeper's threads, `keeperLock` held.
 ///
-/// A file's layout goes in this order: no new transfers (the bit `direct`), the last transfer ended, LAYOUT_RETURN, its extents freed.
+/// A file's layout goes in this order: no new transfers (the bit `direct`), the last transfer ended, LAYOUT_RETURN,
+/// its extents freed.
 
 import CHoldfast
 import CPreload
 import Synchronization
 
 extension UnsafeMutablePointer where Pointee == Registry {
-  /// How long a file is left to real calls after its layout was returned early: taking it syncs the file. Doubled each time it had not
-  /// served `worthwhile` transfers.
-  private static var firstPause: UInt64 { 1_000_000 }
+  /// How long a file is left to real calls after its layout was returned before it had served `worthwhile` transfers:
+  /// so many times what taking it took, which syncs the file. So at most a tenth of a growing file's time goes into
+  /// that.
+  private static var pauseFactor: UInt64 { 10 }
+  private static var shortestPause: UInt64 { 500_000 }
   private static var longestPause: UInt64 { 1_000_000_000 }
   private static var worthwhile: UInt32 { 256 }
 
@@ -20,7 +23,18 @@ extension UnsafeMutablePointer where Pointee == Registry {
     guard file.pointee.word.load(ordering: .acquiring) & (ServedFile.plain | ServedFile.cached) == 0 else {
       return ENODATA
     }
-    let code = take(index)
+    guard !file.pointee.isBeingGranted else { return EAGAIN }
+    file.pointee.isBeingGranted = true
+    // The daemon may have to wait for pages that somebody keeps who waits for another layout of ours: the watcher
+    // must be free to return that.
+    keeperLock.unlock()
+    let start = holdfast_now()
+    let (taken, why) = Self.take(file.pointee.handle, file.pointee.inode, isWriting: file.pointee.isWriting)
+    let duration = holdfast_now() - start
+    keeperLock.lock()
+    file.pointee.isBeingGranted = false
+    file.pointee.grantNanoseconds = duration
+    let code = taken == nil ? why : accept(index, taken!)
     if code != 0 {
       postpone(index)
       if code == ESTALE { file.pointee.word.bitwiseOr(ServedFile.plain, ordering: .acquiringAndReleasing) }
@@ -30,33 +44,53 @@ extension UnsafeMutablePointer where Pointee == Registry {
     file.pointee.served.store(0, ordering: .relaxed)
     file.pointee.grantSerial = pointee.serial.wrappingAdd(1, ordering: .acquiringAndReleasing).newValue
     file.pointee.word.bitwiseOr(ServedFile.direct, ordering: .acquiringAndReleasing)
-    wakeWatcher()
+    wake(pointee.wakeEvent)
     return 0
   }
 
-  private func take(_ index: Int) -> Int32 {
-    let file = files + index
+  /// Without a lock. nil: why not.
+  private static func take(
+    _ handle: Int32, _ inode: UInt64, isWriting: Bool
+  ) -> (UnsafeMutablePointer<DirectLayout>?, Int32) {
     var request = LayoutRequest()
-    request.isWrite = file.pointee.isWriting
+    request.isWrite = isWriting
     request.isBreakable = true
     request.isAsIs = true
     do throws(DirectError) {
-      let name = try ImageName(mountOf: file.pointee.handle)
-      let isWriting = file.pointee.isWriting
+      let name = try ImageName(mountOf: handle)
       let image = try name.withPath { (path) throws(DirectError) in try ImageFile(path: path, writable: isWriting) }
-      let layout = try DirectLayout(file: file.pointee.handle, image: image, request: request)
-      guard layout.inode == file.pointee.inode else { return EPROTO }
-      guard let volume = volume(of: layout.space.image) else { return ENFILE }
-      // Somebody may store into a hole through a mapping of the mount. The daemon hears of that when it can neither wait
-      // for us nor tell anybody that it is refused.
-      if !file.pointee.isWriting, !layout.isWhole { return ENODATA }
+      let layout = try DirectLayout(file: handle, image: image, request: request)
+      guard layout.inode == inode else { return (nil, EPROTO) }
+      // Somebody may store into a hole through a mapping of the mount. The daemon hears of that when it can neither
+      // wait for us nor tell anybody that it is refused.
+      if !isWriting, !layout.isWhole { return (nil, ENODATA) }
       let place = UnsafeMutablePointer<DirectLayout>.allocate(capacity: 1)
       place.initialize(to: layout)
-      file.pointee.layout = place
-      file.pointee.volume = volume
-      return 0
+      return (place, 0)
     } catch {
-      return error.errno
+      return (nil, error.errno)
+    }
+  }
+
+  private func accept(_ index: Int, _ layout: UnsafeMutablePointer<DirectLayout>) -> Int32 {
+    guard let volume = volume(of: layout.pointee.space.image) else {
+      // Its end returns it.
+      layout.deinitialize(count: 1)
+      layout.deallocate()
+      return ENFILE
+    }
+    files[index].layout = layout
+    files[index].volume = volume
+    return 0
+  }
+
+  /// Nobody is in the middle of asking for its layout.
+  func settle(_ index: Int) {
+    var patience = Patience()
+    while files[index].isBeingGranted {
+      keeperLock.unlock()
+      patience.wait()
+      keeperLock.lock()
     }
   }
 
@@ -89,6 +123,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
 
   /// Returns the layout when its last transfer has ended.
   func release(_ index: Int, _ ownTransfers: UInt32) {
+    settle(index)
     guard files[index].layout != nil else { return }
     let generation = files[index].generation.load(ordering: .relaxed)
     var patience = Patience()
@@ -115,7 +150,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
     if file.pointee.isMapped, file.pointee.mappedLayout == nil {
       // Its extents say what the mappings are of.
       file.pointee.mappedLayout = layout
-      wakeWatcher()
+      wake(pointee.mendEvent)
     } else {
       Self.free(layout)
     }
@@ -146,15 +181,15 @@ extension UnsafeMutablePointer where Pointee == Registry {
 
   private func postpone(_ index: Int) {
     let file = files + index
-    let isWorthwhile = file.pointee.served.load(ordering: .relaxed) >= Self.worthwhile
-    let doubled = min(file.pointee.pauseNanoseconds * 2, Self.longestPause)
-    file.pointee.pauseNanoseconds = isWorthwhile ? Self.firstPause : max(doubled, Self.firstPause)
-    file.pointee.retryAt.store(holdfast_now() + file.pointee.pauseNanoseconds, ordering: .relaxed)
+    guard file.pointee.served.load(ordering: .relaxed) < Self.worthwhile, holdfast_is_eager() == 0 else { return }
+    let pause = min(max(file.pointee.grantNanoseconds * Self.pauseFactor, Self.shortestPause), Self.longestPause)
+    file.pointee.retryAt.store(holdfast_now() + pause, ordering: .relaxed)
   }
 
-  func wakeWatcher() {
+  /// An event of the watcher's or the mender's.
+  func wake(_ event: Int32) {
     var one: UInt64 = 1
-    _ = holdfast_raw_write(pointee.wakeEvent, &one, 8)
+    _ = holdfast_raw_write(event, &one, 8)
   }
 }
 

@@ -1,9 +1,9 @@
-/// The keeper: two threads with a table of descriptors of their own (unshare), where everything lies that the program must not meet: the handles
-/// that layouts are bound to, the images that leases hang on. So the program's numbers are its own, a child inherits none of
-/// ours, and closing ours drops no lock (fcntl(2)) of the program's.
+/// The keeper: three threads with a table of descriptors of their own (unshare), where everything lies that the
+/// program must not meet: the handles that layouts are bound to, the images that leases hang on. So the program's
+/// numbers are its own, a child inherits none of ours, and closing ours drops no lock (fcntl(2)) of the program's.
 ///
-/// One answers the program's threads (Asking.swift), the other waits for recalls (Watcher.swift); `keeperLock` is held by whichever
-/// works, and never while it waits for transfers to end.
+/// One answers the program's threads (Asking.swift), the others wait for recalls and mend mappings after them
+/// (Watcher.swift); `keeperLock` is held by whichever works, and never while it waits for transfers to end.
 
 import CHoldfast
 import CPreload
@@ -35,15 +35,9 @@ private func serveQuestions(_ registry: UnsafeMutablePointer<Registry>) {
   var keeper = holdfast_gettid()
   if holdfast_own_descriptors() != 0 { keeper = -1 }
   registry.pointee.wakeEvent = keeper < 0 ? -1 : holdfast_raw_eventfd()
-  if registry.pointee.wakeEvent < 0 { keeper = -1 }
-  if keeper > 0,
-    holdfast_start_thread({ _ in
-      if let registry = registryOfKeeper() { watchRecalls(registry) }
-      return nil
-    }) != 0
-  {
-    keeper = -1
-  }
+  registry.pointee.mendEvent = keeper < 0 ? -1 : holdfast_raw_eventfd()
+  if registry.pointee.wakeEvent < 0 || registry.pointee.mendEvent < 0 { keeper = -1 }
+  if keeper > 0, !startHelpers() { keeper = -1 }
   registry.pointee.keeper.store(keeper, ordering: .releasing)
   registry.phase.set(0)
   guard keeper > 0 else { return }
@@ -53,6 +47,19 @@ private func serveQuestions(_ registry: UnsafeMutablePointer<Registry>) {
     registry.pointee.answer = registry.answer(registry.pointee.question)
     registry.phase.set(2)
   }
+}
+
+private func startHelpers() -> Bool {
+  let watcher = holdfast_start_thread({ _ in
+    if let registry = registryOfKeeper() { watchRecalls(registry) }
+    return nil
+  })
+  guard watcher == 0 else { return false }
+  let mender = holdfast_start_thread({ _ in
+    if let registry = registryOfKeeper() { mendMappings(registry) }
+    return nil
+  })
+  return mender == 0
 }
 
 extension UnsafeMutablePointer where Pointee == Registry {
@@ -160,7 +167,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
     file.pointee.retryAt.store(0, ordering: .relaxed)
     file.pointee.isLocked.store(0, ordering: .relaxed)
     file.pointee.cachedDescriptor.store(0, ordering: .relaxed)
-    file.pointee.pauseNanoseconds = 0
+    file.pointee.grantNanoseconds = 0
     file.pointee.isMapped = false
     file.pointee.isRecalled = false
     file.pointee.isLost = false
@@ -169,6 +176,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
   }
 
   private func detach(_ index: Int, _ ownTransfers: UInt32) {
+    settle(index)
     guard files[index].isUsed, files[index].references.load(ordering: .acquiring) == 0 else { return }
     if files[index].isMapped {
       if hasMappings(index) {
@@ -182,6 +190,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
   }
 
   private func reap(_ index: Int, _ ownTransfers: UInt32) {
+    settle(index)
     guard files[index].references.load(ordering: .acquiring) == 0, files[index].isMapped, !hasMappings(index) else {
       return
     }

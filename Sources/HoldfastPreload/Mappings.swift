@@ -1,11 +1,13 @@
 /// Shared mappings of files, made of the image: a handle opened under a layout has none through the mount (ENODEV).
 ///
-/// What the program later does to its mappings (munmap, mremap to less, mprotect, something else mapped over them) nobody tells us and nobody
-/// must: /proc/self/maps says which pieces of the image are mapped where, and the extents they were made under, which bytes of the file those are.
+/// What the program later does to its mappings (munmap, mremap to less, mprotect, something else mapped over them)
+/// nobody tells us and nobody must: /proc/self/maps says which pieces of the image are mapped where, and the extents
+/// they were made under, which bytes of the file those are.
 ///
-/// When the layout has to go the mappings stay, for nobody else gets their blocks while they do (the lease). The layout is taken again as soon as the
-/// one who needed the map changed is done: then pieces that moved are mapped anew. Where that cannot be (a hole was made, a handle beside us uses the page cache), all of
-/// them are mapped through the mount instead.
+/// When the layout has to go the mappings stay, for nobody else gets their blocks while they do (the lease). The
+/// layout is taken again as soon as the one who needed the map changed is done: then pieces that moved are mapped
+/// anew. Where that cannot be (a hole was made, a handle beside us uses the page cache), all of them are mapped
+/// through the mount instead.
 ///
 /// Called by the keeper's threads, `keeperLock` held.
 

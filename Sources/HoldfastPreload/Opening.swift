@@ -1,10 +1,10 @@
 /// How a descriptor comes to be served.
 ///
-/// The program's open(2) is made as it is. When it opened a regular file of a Holdfast mount for writing, a layout is taken on that handle, the
-/// keeper opens a handle of its own while it stands and takes the layout there, and the program's is opened once more under
-/// the same number. Both are direct_io for good then (decision 9), so whatever goes through the mount is what lies on the image,
-/// and the program's handle is in nobody's way. For reading only, the handle stays what it is: the keeper takes a
-/// read layout.
+/// The program's open(2) is made as it is. When it opened a regular file of a Holdfast mount for writing, a layout is
+/// taken on that handle, the keeper opens a handle of its own while it stands and takes the layout there, and the
+/// program's is opened once more under the same number. Both are direct_io for good then (decision 9), so whatever
+/// goes through the mount is what lies on the image, and the program's handle is in nobody's way. For reading only,
+/// the handle stays what it is: the keeper takes a read layout.
 ///
 /// When anything of it cannot be had, the program has the descriptor it would have had without us.
 
@@ -75,15 +75,15 @@ private func admit(
       return EAGAIN
     }
     answer = made
+    let second = answer.code == 0 && isWriting ? openAgain(descriptor, flags) : -1
+    // Not left to the close, which the daemon hears of later: a mapping through the mount might come before that.
+    layout.giveBack(descriptor)
     if answer.code == 0, isWriting {
-      let code = reopen(descriptor, flags)
-      if code != 0 {
-        layout.giveBack(descriptor)
+      let code = second < 0 ? -second : takeOver(descriptor, second, flags)
+      guard code == 0 else {
         registry.dropReference(answer.file)
         return code
       }
-    } else {
-      layout.giveBack(descriptor)
     }
   }
   guard answer.code == 0 else { return answer.code }
@@ -95,15 +95,18 @@ private func admit(
   return 0
 }
 
-/// The same file under the same number, as it is opened while a layout stands: direct_io.
-private func reopen(_ descriptor: Int32, _ flags: Int32) -> Int32 {
+/// The same file, as it is opened while a layout stands: direct_io.
+private func openAgain(_ descriptor: Int32, _ flags: Int32) -> Int32 {
   var path = DescriptorPath(thread: holdfast_gettid(), descriptor: descriptor)
-  let second = path.open(flags & ~holdfast_open_once)
-  guard second >= 0 else { return -second }
+  return path.open(flags & ~holdfast_open_once)
+}
+
+/// `second` under the number of the first. 0 or an errno.
+private func takeOver(_ descriptor: Int32, _ second: Int32, _ flags: Int32) -> Int32 {
   var code = holdfast_raw_dup3(second, descriptor, flags & O_CLOEXEC)
   while code == -EINTR || code == -EBUSY { code = holdfast_raw_dup3(second, descriptor, flags & O_CLOEXEC) }
   holdfast_direct_close(second)
-  return min(code, 0) == 0 ? 0 : -code
+  return code < 0 ? -code : 0
 }
 
 /// On the program's first handle, only to make the next ones direct_io: its extents are not looked at.
@@ -146,13 +149,9 @@ extension UnsafeMutablePointer where Pointee == Registry {
     guard image >= 0 else { return false }
     let number = ownNumber(for: image)
     guard number >= 0 else { return false }
-    rememberOwn(number)
     let (isFirst, _) = volume.pointee.descriptor.compareExchange(
       expected: 0, desired: number + 1, ordering: .acquiringAndReleasing)
-    if !isFirst {
-      words[Int(number)].store(0, ordering: .releasing)
-      holdfast_direct_close(number)
-    }
+    if !isFirst { closeOwn(number) }
     return true
   }
 
@@ -167,8 +166,19 @@ extension UnsafeMutablePointer where Pointee == Registry {
     }
     holdfast_direct_close(descriptor)
     guard number >= 0 else { return number }
-    words[Int(number)].store(DescriptorWord.own, ordering: .releasing)
+    markOwn(number)
     return number
+  }
+
+  private func markOwn(_ number: Int32) {
+    words[Int(number)].store(DescriptorWord.own, ordering: .releasing)
+    OwnNumbers.add(number)
+  }
+
+  private func closeOwn(_ number: Int32) {
+    words[Int(number)].store(0, ordering: .releasing)
+    OwnNumbers.remove(number)
+    holdfast_direct_close(number)
   }
 
   func install(_ descriptor: Int32, _ index: Int, _ flags: Int32) {
@@ -194,8 +204,9 @@ extension UnsafeMutablePointer where Pointee == Registry {
     return openImage(answer)
   }
 
-  /// Of a file that is mapped through the mount: a descriptor that sees what is in the mapping's pages. It is closed with the
-  /// file's last, and keeps the number it got if the program has locks on the file: closing it would drop them.
+  /// Of a file that is mapped through the mount: a descriptor that sees what is in the mapping's pages. It is closed
+  /// with the file's last, and keeps the number it got if the program has locks on the file: closing it would drop
+  /// them.
   func cachedDescriptor(
     of file: UnsafeMutablePointer<ServedFile>, _ descriptor: Int32, _ word: DescriptorWord
   ) -> Int32? {
@@ -209,12 +220,20 @@ extension UnsafeMutablePointer where Pointee == Registry {
       cached = ownNumber(for: cached)
       guard cached >= 0 else { return nil }
     } else {
-      words[Int(cached)].store(DescriptorWord.own, ordering: .releasing)
+      markOwn(cached)
     }
     let (isFirst, other) = file.pointee.cachedDescriptor.compareExchange(
       expected: 0, desired: cached + 1, ordering: .acquiringAndReleasing)
     // Both stay open, for the same reason.
     return isFirst ? cached : other - 1
+  }
+
+  /// For another one. False: closing it would cost the program its locks.
+  func dropCachedDescriptor(of file: UnsafeMutablePointer<ServedFile>) -> Bool {
+    guard file.pointee.isLocked.load(ordering: .relaxed) == 0 else { return false }
+    let cached = file.pointee.cachedDescriptor.exchange(0, ordering: .acquiringAndReleasing) - 1
+    if cached >= 0 { closeOwn(cached) }
+    return true
   }
 
   /// The last one ends the file's layout.
@@ -223,10 +242,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
     let (_, left) = file.pointee.references.wrappingSubtract(1, ordering: .acquiringAndReleasing)
     guard left == 0 else { return }
     let cached = file.pointee.cachedDescriptor.exchange(0, ordering: .acquiringAndReleasing) - 1
-    if cached >= 0 {
-      words[Int(cached)].store(0, ordering: .releasing)
-      holdfast_direct_close(cached)
-    }
+    if cached >= 0 { closeOwn(cached) }
     var question = Question(.detach)
     question.file = index
     _ = ask(question)

@@ -1,16 +1,18 @@
-/// What the library knows of this process: its descriptors that are served from an image, the files behind them, and the one
-/// question at a time that its threads have for the keeper.
+/// What the library knows of this process: its descriptors that are served from an image, the files behind them, and
+/// the one question at a time that its threads have for the keeper.
 ///
-/// All of it lies in memory that a child's copy finds zeroed (MADV_WIPEONFORK): a child, however made, has descriptors that are
-/// nobody's business, and real calls serve them. Everything is therefore sound when it is all zeros.
+/// All of it lies in memory that a child's copy finds zeroed (MADV_WIPEONFORK): a child, however made, has
+/// descriptors that are nobody's business, and real calls serve them. Everything is therefore sound when it is all
+/// zeros.
 ///
-/// Words of descriptors and the atomics of files are touched by any thread, signal handlers included, without a lock; the rest of
-/// a file by the keeper's threads alone, under `keeperLock`.
+/// Words of descriptors and the atomics of files are touched by any thread, signal handlers included, without a lock;
+/// the rest of a file by the keeper's threads alone, under `keeperLock`.
 
 import CPreload
 import Synchronization
 
-/// What a descriptor is served by, in one word: file (16 bits), its generation (16), description (24), flags (8). 0: real calls.
+/// What a descriptor is served by, in one word: file (16 bits), its generation (16), description (24), flags (8). 0:
+/// real calls.
 struct DescriptorWord {
   var bits: UInt64
   static let canRead: UInt64 = 1
@@ -71,11 +73,13 @@ struct ServedFile: ~Copyable {
   /// The handle the layout is bound to, in the keeper's table.
   var handle: Int32
   var grantSerial: UInt64
-  var pauseNanoseconds: UInt64
+  var grantNanoseconds: UInt64
   /// Mappings of the image may be left in this process.
   var isMapped: Bool
   /// Asked to let go; transfers are still on their way.
   var isRecalled: Bool
+  /// LAYOUT_GET is under way, without the lock: the file is not to be forgotten.
+  var isBeingGranted: Bool
   /// Mappings cannot be kept on the image: a part of them has no blocks any more.
   var isLost: Bool
   /// The extents under which the mappings were made, while there is no layout.
@@ -105,8 +109,9 @@ struct Registry: ~Copyable {
   let readers: Atomic<UInt32>
   var question: Question
   var answer: Answer
-  /// Wakes the watcher, in the keeper's table.
+  /// They wake the watcher and the mender, in the keeper's table.
   var wakeEvent: Int32
+  var mendEvent: Int32
 
   /// Files at a time; more are served by real calls. Each costs the keeper two or three descriptors.
   static let maximumFiles = 1024

@@ -1,8 +1,9 @@
-/// Reading and writing: on the image while the file's layout stands and the bytes have their blocks, else by real calls.
+/// Reading and writing: on the image while the file's layout stands and the bytes have their blocks, else by real
+/// calls.
 ///
-/// The file's offset stays the kernel's. read(2) and write(2) take their range of it with one lseek(2), which is atomic among all who share the open
-/// file description (threads, handlers, children, strangers it was sent to), and put back what they did not use. What reaches behind the end is
-/// then a real pwrite(2) at the place so taken.
+/// The file's offset stays the kernel's. read(2) and write(2) take their range of it with one lseek(2), which is
+/// atomic among all who share the open file description (threads, handlers, children, strangers it was sent to), and
+/// put back what they did not use. What reaches behind the end is then a real pwrite(2) at the place so taken.
 
 import CHoldfast
 import CPreload
@@ -125,7 +126,8 @@ extension UnsafeMutablePointer where Pointee == ServedFile {
     return Int(done)
   }
 
-  /// The image ends where the map says there is more; or our number of it was closed, and the mount shall do it (nil).
+  /// The image ends where the map says there is more; or our number of it was closed, and the mount shall do it
+  /// (nil).
   private static func failure(_ result: Int64) -> Int? {
     if result == -Int64(EBADF) { return nil }
     return result < 0 ? Int(result) : -Int(EIO)

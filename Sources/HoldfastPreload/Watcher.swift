@@ -1,6 +1,6 @@
-/// The watcher: waits for recalls on every handle that holds a layout (POLLPRI), whatever the program does meanwhile. A recalled layout
-/// is returned as soon as the transfers under way have ended; real calls serve from then on. Mappings stay where they are and the layout is asked
-/// for again at once (Mappings.swift).
+/// The watcher: waits for recalls on every handle that holds a layout (POLLPRI), whatever the program does meanwhile.
+/// A recalled layout is returned as soon as the transfers under way have ended; real calls serve from then on.
+/// Mappings stay where they are and the layout is asked for again at once (Mappings.swift).
 
 import CPreload
 import Synchronization
@@ -21,7 +21,7 @@ func watchRecalls(_ registry: UnsafeMutablePointer<Registry>) {
     polls[0] = pollfd(fd: registry.pointee.wakeEvent, events: Int16(POLLIN), revents: 0)
     for index in 0..<Registry.maximumFiles where registry.files[index].isUsed {
       let file = registry.files + index
-      isPending = isPending || file.pointee.isRecalled || file.pointee.mappedLayout != nil
+      isPending = isPending || file.pointee.isRecalled
       guard file.pointee.layout != nil, !file.pointee.isRecalled else { continue }
       polls[count] = pollfd(fd: file.pointee.handle, events: Int16(POLLPRI), revents: 0)
       indices[count] = index
@@ -44,8 +44,27 @@ func watchRecalls(_ registry: UnsafeMutablePointer<Registry>) {
     for index in 0..<Registry.maximumFiles where registry.files[index].isUsed {
       let file = registry.files + index
       if file.pointee.isRecalled, registry.stop(index) { registry.giveBack(index) }
-      if file.pointee.mappedLayout != nil { registry.keepMappings(index) }
     }
     registry.keeperLock.unlock()
+  }
+}
+
+/// The mender: files whose layout went while they were mapped. It may have to wait in the daemon, which the watcher
+/// must not.
+func mendMappings(_ registry: UnsafeMutablePointer<Registry>) {
+  while true {
+    registry.keeperLock.lock()
+    var isPending = false
+    for index in 0..<Registry.maximumFiles where registry.files[index].isUsed {
+      if registry.files[index].mappedLayout != nil, !registry.files[index].isBeingGranted {
+        registry.keepMappings(index)
+      }
+      isPending = isPending || (registry.files[index].isUsed && registry.files[index].mappedLayout != nil)
+    }
+    registry.keeperLock.unlock()
+    var event = pollfd(fd: registry.pointee.mendEvent, events: Int16(POLLIN), revents: 0)
+    _ = holdfast_raw_poll(&event, 1, isPending ? retryMilliseconds : -1)
+    var number: UInt64 = 0
+    if event.revents != 0 { _ = holdfast_raw_read(event.fd, &number, 8) }
   }
 }

@@ -31,9 +31,8 @@ final class OfflineVolume {
     defer { signals.end() }
     let report: ResizeReport
     do throws(FSError) {
-      report = try ResizeProgress.showing({ control.progress }) { () throws(FSError) -> ResizeReport in
-        try perform(request, control)
-      }
+      let look = { @Sendable () -> (moved: UInt64, planned: UInt64)? in control.progress }
+      report = try ResizeProgress.showing(look) { () throws(FSError) -> ResizeReport in try perform(request, control) }
       names = paths(among: Set(report.obstacles.map(\.inode)))
       try store.unmount()
     } catch {

@@ -91,13 +91,10 @@ import Testing
     var aged = try Aged(seed: seed)
     let store = aged.volume.store
     let longest = try store.reading { () throws(FSError) in try store.longestFreeRun()?.count ?? 0 }
-    let free = store.usage.freeBlocks
-    let wanted = min(longest + longest / 4 + 64, free * 2 / 3)
-    // Free space is long on a young volume: fill it up to splinters first.
-    let filler = try aged.volume.create("filler")
-    if wanted <= longest { try aged.volume.allocate(filler, [], 0, (longest - 16) << 12) }
+    // Free space is in one long run on a young volume: what is left are splinters, and room for metadata.
+    try aged.volume.allocate(try aged.volume.create("filler"), [], 0, (longest - 500) << 12)
     let inode = try aged.volume.create("contiguous")
-    let count = try min(store.usage.freeBlocks / 2, 512)
+    let count = min(store.usage.freeBlocks / 2, 512)
     try aged.volume.truncate(inode, count << 12)
     let report = try store.prepareContiguously(
       inode, offset: 0, byteCount: 0, alignment: 64, handle: nil, by: Volume.user)

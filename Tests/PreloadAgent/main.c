@@ -1,6 +1,7 @@
 /* A program that knows nothing of Holdfast: random calls on one file, each result said on standard output. What it says, and what it
- * leaves in the file, must be the same with libholdfast-preload.so in front of libc as without. C because that is what the
- * library stands in front of: libc's variadic, 64-suffixed and fortified names, called as C programs call them.
+ * leaves in the file, must be the same with libholdfast-preload.so in front of libc as without. C because that is
+ * what the library stands in front of: libc's variadic, 64-suffixed and fortified names, called as C programs call
+ * them.
  *
  *     preload-agent random SEED OPERATIONS FILE
  *     preload-agent append COUNT FILE         so many records of 64 bytes, by write(2) on an O_APPEND handle
@@ -125,6 +126,9 @@ static void child(int number, int fd, const char *path) {
   printf("%d child %d at %ld\n", number, status, (long)lseek(fd, 0, SEEK_CUR));
 }
 
+/* By the seed: mappings, and holes, put a file on other ways for the rest of its life. */
+static int maps, makes_holes;
+
 static void step(int number, const char *path) {
   int slot = (int)below(HANDLES), other = (int)below(HANDLES), fd = handles[slot];
   size_t count = some_count();
@@ -194,11 +198,12 @@ static void step(int number, const char *path) {
       break;
     }
     case 24:
+      if (!makes_holes && below(4)) break;
       say(number, "ftruncate", below(2) ? ftruncate(fd, offset) : ftruncate64(fd, offset));
       break;
     case 25: {
       static const int modes[] = {0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE};
-      say(number, "fallocate", fallocate(fd, modes[below(4)], offset, (off_t)count));
+      say(number, "fallocate", fallocate(fd, modes[below(makes_holes ? 4 : 2)], offset, (off_t)count));
       break;
     }
     case 26:
@@ -208,7 +213,7 @@ static void step(int number, const char *path) {
       say(number, "fsync", below(2) ? fsync(fd) : fdatasync(fd));
       break;
     case 28: case 29: case 30:
-      map(number, fd);
+      if (maps) map(number, fd);
       break;
     case 31: {
       off_t from = offset, to = some_offset();
@@ -236,6 +241,8 @@ static void step(int number, const char *path) {
 
 static int run_random(uint64_t seed, int operations, const char *path) {
   state = seed;
+  maps = seed & 1;
+  makes_holes = seed & 2;
   for (int slot = 0; slot < HANDLES; slot++) handles[slot] = open(path, O_RDWR);
   for (int number = 0; number < operations; number++) step(number, path);
   for (int slot = 0; slot < HANDLES; slot++) close(handles[slot]);

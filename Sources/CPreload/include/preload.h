@@ -56,6 +56,9 @@ void holdfast_resolve(void);
 extern int holdfast_is_enabled_now;
 extern int holdfast_is_verbose_now;
 static inline int holdfast_is_enabled(void) { return holdfast_is_enabled_now; }
+/* HOLDFAST_DIRECT_EAGER=1, for tests: a layout that was returned is asked for again at once. */
+extern int holdfast_is_eager_now;
+static inline int holdfast_is_eager(void) { return holdfast_is_eager_now; }
 static inline int holdfast_is_verbose(void) { return holdfast_is_verbose_now; }
 
 static inline const struct holdfast_real *holdfast_next(void) {

@@ -17,9 +17,9 @@ public struct ResizeCrashPoints {
     public var sizes: [Set<UInt64>] = [[], []]
   }
 
-  private static let byteCount: UInt64 = 20 << 20
-  private static let smaller: UInt64 = 17 << 20
-  private static let larger: UInt64 = 24 << 20
+  private static let byteCount: UInt64 = 24 << 20
+  private static let smaller: UInt64 = 18 << 20
+  private static let larger: UInt64 = 28 << 20
   private static let fileBytes = 300_000
 
   private let base: SimulatedDevice
@@ -66,7 +66,9 @@ public struct ResizeCrashPoints {
       }
       files["file-\(index)"] = bytes
     }
-    for name in files.keys.sorted() where name != "file-0" && !random.oneIn(4) {
+    // Every third stays: what does fits in the smaller volume.
+    for index in 0..<files.count where index % 3 != 0 {
+      let name = "file-\(index)"
       try withBytes(name) { (name) throws(FSError) in try store.unlink(name, in: RootDirectory.inode) }
       files[name] = nil
     }

@@ -2,6 +2,7 @@
 
 import HoldfastBase
 import HoldfastFormat
+import HoldfastSeal
 import HoldfastStore
 
 extension StoreTarget {
@@ -112,6 +113,12 @@ extension StoreTarget {
       let inode = try handle(slot).inode
       return .done(
         hole ? try store.seekHole(inode, from: UInt64(offset)) : try store.seekData(inode, from: UInt64(offset)))
+    case .relocate(let slot, let offset, let length, let alignment):
+      let handle = try handle(slot)
+      _ = try store.relocate(
+        handle.inode, .covering(byteOffset: UInt64(offset), byteCount: UInt64(length)),
+        to: Placement(alignment: UInt64(alignment)),
+        by: Actor(credentials: caller, handle: handle.id, waits: waits))
     case .sync(let slot, let dataOnly): try store.sync(try handle(slot).inode, dataOnly: dataOnly)
     default: throw .unsupported
     }

@@ -292,6 +292,8 @@ extension Operation {
     case .create, .makeDirectory, .symlink, .link, .rename, .setXattr: 0
     case .write(_, _, let length, _), .append(_, let length, _), .copy(_, _, _, _, let length): length
     case .allocate(_, let mode, _, let length): mode & AllocationMode.punchHole == 0 ? length : nil
+    // Two places for a moment; with none it leaves things where they are, but for want of metadata blocks.
+    case .relocate(_, _, let length, _): length
     // Filling takes what the file has holes for.
     case .seal, .sealNamed, .sealProcess, .sealTimed, .holderExit: 1 << 30
     default: nil

@@ -165,6 +165,12 @@ extension ModelFilesystem {
       return expectCopy(slot, offset, toSlot, toOffset, length, map)
     case .seek(let slot, let offset, let hole): return expectSeek(slot, offset, hole)
     case .sync(let slot, _): return handle(slot) == nil ? nil : .success
+    case .relocate(let slot, let offset, let length, let alignment):
+      guard let handle = writableHandle(slot), length > 0, offset + length <= maximumFileBytes, alignment > 0
+      else { return nil }
+      guard isSealed(handle.node) else { return .success }
+      let range = UInt64(offset)..<UInt64(offset + length)
+      return under(judge(handle.node, TruthTable.relocating(map(handle.node), range), by: handle))
     default: return nil
     }
   }

@@ -91,6 +91,15 @@ enum TruthTable {
     }
   }
 
+  /// Row 15: all that is mapped in `range` moves.
+  static func relocating(_ map: ObservedMap, _ range: Range<UInt64>) -> ModelChange {
+    let all = blocks(range)
+    let moved = map.extents.map {
+      ($0.logical / blockBytes..<($0.logical + $0.length) / blockBytes).clamped(to: all)
+    }.filter { !$0.isEmpty }
+    return ModelChange(meetsWholeFile: !moved.isEmpty, blocks: moved)
+  }
+
   /// Rule 4: what `fill` fills, which is up to the end of the file.
   static func filling(_ map: ObservedMap, size: UInt64, _ scope: Range<UInt64>?) -> ModelChange {
     let all = blocks(0..<size)

@@ -24,6 +24,8 @@ extension Operation: CustomStringConvertible {
     case .copy(let from, let offset, let to, let toOffset, let length):
       "copy h\(from) \(offset) h\(to) \(toOffset) \(length)"
     case .seek(let handle, let offset, let hole): "seek h\(handle) \(offset) \(hole ? 1 : 0)"
+    case .relocate(let handle, let offset, let length, let alignment):
+      "relocate h\(handle) \(offset) \(length) \(alignment)"
     case .sync(let handle, let dataOnly): "sync h\(handle) \(dataOnly ? 1 : 0)"
     case .syncDirectory(let slot): "sync-directory \(slot)"
     case .syncAll: "sync-all"
@@ -87,6 +89,8 @@ extension Operation: CustomStringConvertible {
     case "fallocate": .allocate(handle: w.handle(), mode: w.number(), offset: w.number(), length: w.number())
     case "copy":
       .copy(handle: w.handle(), offset: w.number(), to: w.handle(), toOffset: w.number(), length: w.number())
+    case "relocate":
+      .relocate(handle: w.handle(), offset: w.number(), length: w.number(), alignment: w.number())
     case "seek": .seek(handle: w.handle(), offset: w.number(), hole: w.flag())
     case "sync": .sync(handle: w.handle(), dataOnly: w.flag())
     case "sync-directory": .syncDirectory(w.number())

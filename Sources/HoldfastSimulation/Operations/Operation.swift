@@ -84,6 +84,8 @@ public indirect enum Operation: Equatable, Sendable {
   case allocate(handle: Int, mode: Int, offset: Int, length: Int)
   case copy(handle: Int, offset: Int, to: Int, toOffset: Int, length: Int)
   case seek(handle: Int, offset: Int, hole: Bool)
+  /// Blocks move to runs that begin at a multiple of `alignment` blocks; where operations are the engine's own.
+  case relocate(handle: Int, offset: Int, length: Int, alignment: Int)
   case sync(handle: Int, dataOnly: Bool)
   /// fsync of a directory.
   case syncDirectory(Int)

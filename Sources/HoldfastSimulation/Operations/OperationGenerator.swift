@@ -31,7 +31,8 @@ struct GeneratorProfile: Sendable {
 struct OperationGenerator {
   enum Kind: CaseIterable {
     case create, open, close, makeDirectory, removeDirectory, unlink, rename, link, symlink, readSymlink, list, status
-    case read, write, append, truncate, truncateName, allocate, copy, seek, sync, syncDirectory, syncAll, mapRead,
+    case read, write, append, truncate, truncateName, allocate, copy, seek, relocate, sync, syncDirectory, syncAll,
+      mapRead,
       mapWrite
     case setMode, setXattr, getXattr, removeXattr, listXattrs
     case seal, unseal, sealNamed, unsealNamed, sealProcess, endProcess, holderExit, sealTimed, fence, revoke, become
@@ -49,6 +50,7 @@ struct OperationGenerator {
       case .syncDirectory, .syncAll: 3
       case .housekeep: profile.isMounted ? 0 : 10
       case .resize: profile.imageMebibytes > 0 ? 2 : 0
+      case .relocate: profile.isMounted ? 0 : 25
       case .mapRead, .mapWrite: profile.isMounted && profile.mapsMemory ? 40 : 0
       case .seal: profile.seals ? 30 : 0
       case .sealNamed: profile.seals ? 20 : 0
@@ -233,6 +235,9 @@ struct OperationGenerator {
       return .copy(
         handle: slot, offset: offset, to: target, toOffset: toOffset,
         length: min(length, profile.maximumFileBytes - toOffset))
+    case .relocate:
+      let (offset, length) = range(within: size + 9000, direct: false)
+      return .relocate(handle: slot, offset: offset, length: max(length, 1), alignment: random.pick([1, 1, 2, 16]))
     case .seek: return .seek(handle: slot, offset: random.below(size + 100), hole: random.oneIn(2))
     default: return .sync(handle: slot, dataOnly: random.oneIn(2))
     }

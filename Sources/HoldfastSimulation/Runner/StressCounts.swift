@@ -92,6 +92,7 @@ extension Operation {
     case .allocate(_, let mode, _, _): Self.allocationWord(mode)
     case .copy: "copy"
     case .seek: "seek"
+    case .relocate: "relocate"
     case .sync: "sync"
     case .syncDirectory: "sync-directory"
     case .syncAll: "sync-all"
@@ -159,6 +160,7 @@ extension Operation {
     switch self {
     case .close(let slot), .read(let slot, _, _), .write(let slot, _, _, _), .append(let slot, _, _),
       .truncate(let slot, _), .allocate(let slot, _, _, _), .seek(let slot, _, _), .sync(let slot, _),
+      .relocate(let slot, _, _, _),
       .mapRead(let slot, _, _), .mapWrite(let slot, _, _, _), .setMode(let slot, _), .setXattr(let slot, _, _, _, _),
       .getXattr(let slot, _), .removeXattr(let slot, _), .listXattrs(let slot), .seal(let slot, _, _),
       .unseal(let slot, _), .unpin(let slot, _, _), .revoke(let slot), .sealNamed(let slot, _, _, _),

@@ -41,6 +41,7 @@ extension Store {
 
   /// Moves what `inode` has mapped in the file blocks `blocks`, and in the image blocks `source` there, to where
   /// `placement` says. An `actor` in the background leaves alone what a request holds; another is refused or waits.
+  /// Of an actor in the foreground all of it is judged before anything moves: what waits, waits once.
   /// - Parameter going: asked between steps; false ends it with `.interrupted`.
   /// - Throws: `.sealed`, `.mustWait`, `.recallInFlight` (row 15), `.stale`, `.invalid` for what is no regular file,
   ///   device errors. Blocks moved before that stay where they are then: beginning again goes on.
@@ -49,9 +50,9 @@ extension Store {
     to placement: Placement, by actor: Actor, while going: () -> Bool = { true }
   ) throws(FSError) -> RelocationReport {
     var report = RelocationReport()
-    var block = blocks.start
-    while let island = try nextIsland(of: inode, BlockRange(from: block, to: blocks.end), in: source) {
-      block = island.end
+    let islands = try islands(of: inode, blocks, in: source)
+    if !actor.background { try authorizeMoves(islands, of: inode, by: actor) }
+    for island in islands {
       let parts = actor.background ? movable(island, of: inode, &report) : [island]
       for var part in parts {
         while !part.isEmpty {
@@ -82,28 +83,24 @@ extension Store {
     return free
   }
 
-  /// The first blocks of `blocks` that are mapped, one behind the other, to image blocks of `source`; nil when none is.
-  private func nextIsland(
+  /// The runs of `blocks` that are mapped, each one behind the other, to image blocks of `source`.
+  private func islands(
     of inode: InodeNumber, _ blocks: BlockRange, in source: BlockRange
-  ) throws(FSError) -> BlockRange? {
-    var island: BlockRange?
+  ) throws(FSError) -> [BlockRange] {
+    var islands: [BlockRange] = []
     try inodeLocks.shared(inode) { () throws(FSError) in
       guard try reading({ () throws(FSError) in try self.inode(inode).isRegular }) else { throw .invalid(.argument) }
-      // The last block of a map is known; walking holes to the end of the largest file is one step.
       try walk(inode, blocks) { piece in
-        guard case .mapped(let extent) = piece, let part = extent.part(in: blocks, from: source) else {
-          return island == nil
-        }
-        if let found = island {
-          guard part.start == found.end else { return false }
-          island = BlockRange(from: found.start, to: part.end)
+        guard case .mapped(let extent) = piece, let part = extent.part(in: blocks, from: source) else { return true }
+        if let last = islands.last, last.end == part.start {
+          islands[islands.count - 1].count += part.count
         } else {
-          island = part.blocks
+          islands.append(part)
         }
         return true
       }
     }
-    return island
+    return islands
   }
 
   // MARK: Moving
@@ -188,8 +185,7 @@ extension Store {
         }
       case .mapped(let extent):
         if let part = extent.part(in: step, from: source) {
-          parts.append(
-            MovingPart(blocks: part.blocks, physical: extent.physical(part.start), flags: extent.record.flags))
+          parts.append(MovingPart(blocks: part, physical: extent.physical(part.start), flags: extent.record.flags))
         }
       }
       block = end
@@ -257,14 +253,11 @@ extension Store {
 
 extension MappedExtent {
   /// The part in these file blocks that lies in these image blocks; nil when none does, or it is not this file's alone.
-  fileprivate func part(
-    in blocks: BlockRange, from source: BlockRange
-  ) -> (start: FileBlock, end: FileBlock, blocks: BlockRange)? {
+  fileprivate func part(in blocks: BlockRange, from source: BlockRange) -> BlockRange? {
     guard !record.flags.contains(.shared) else { return nil }
     let image = BlockRange(start: record.physical, count: count).intersection(source)
     guard !image.isEmpty else { return nil }
-    let from = start + (image.start - record.physical)
-    let part = BlockRange(start: from, count: image.count).intersection(blocks)
-    return part.isEmpty ? nil : (part.start, part.end, part)
+    let part = BlockRange(start: start + (image.start - record.physical), count: image.count).intersection(blocks)
+    return part.isEmpty ? nil : part
   }
 }

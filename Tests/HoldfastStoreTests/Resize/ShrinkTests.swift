@@ -161,6 +161,36 @@ extension Volume {
     #expect(volume.complaints == [])
   }
 
+  /// The holder lets go, or the caller is tired of it, as soon as it is asked; which of the two, `isPatient` says.
+  @Test(arguments: [true, false]) func aWaitEndsOnce(isPatient: Bool) throws {
+    let volume = try Volume(mebibytes: 64)
+    let files = try volume.age()
+    let last = try #require(try files.values.max { try volume.end(of: [$0]) < volume.end(of: [$1]) })
+    let request = SealRequest(kind: .breakable(graceSeconds: 3600), lifetime: .name, name: "soft", taker: Volume.user)
+    _ = try volume.store.seal(request, createOnly: false, of: last)
+    let control = ResizeControl()
+    let store = volume.store
+    store.seals.onRecall = { requests in
+      if isPatient {
+        for info in requests { try? store.unseal(info.request.identity, of: info.inode, by: Volume.user) }
+      } else {
+        control.cancel()
+      }
+    }
+    if isPatient {
+      #expect(try volume.shrink(mebibytes: 44, control: control, waits: true).outcome == .done)
+      #expect(store.seals.count(last) == 0)
+    } else {
+      #expect(throws: FSError.interrupted) { try volume.shrink(mebibytes: 44, control: control, waits: true) }
+      // The recall goes on (rule 11).
+      #expect(store.seals.count(last) == 1 && volume.totalMebibytes == 64)
+    }
+    // Nobody's turn is left over: others may seal.
+    let other = try #require(files.values.first { $0 != last })
+    try volume.seal(other)
+    #expect(volume.complaints == [])
+  }
+
   @Test func whatIsUsedMustFit() throws {
     let volume = try Volume(mebibytes: 64)
     let files = try volume.age()

@@ -80,7 +80,7 @@ struct PlaceTests {
     let (folder, files) = try splintered(blocks)
     let path = files[0]
     let expected = try path.contents()
-    nonisolated(unsafe) let target = path
+    let target = path
     let load = Background {
       let file = try target.open(O_RDWR | hmt_o_direct)
       defer { file.close() }

@@ -143,6 +143,20 @@ struct LayoutTests {
     return request
   }
 
+  @Test func readmeInSwift() throws {
+    let path = try file(pattern(8192))
+    // Until the handle is gone for good.
+    #expect(eventually { (try? takeWriteLayout(path)) != nil })
+    do {
+      var request = LayoutRequest()
+      request.isWrite = true
+      let layout = try HoldfastClient.Layout(OpenFile(path.text, access: .readWrite), request)
+      let mapping = try layout.map(0..<layout.fileSize, .readWrite, options: [.direct, .populate])
+      mapping.bytes.copyBytes(from: "hello".utf8)
+    }
+    #expect(try path.contents().prefix(5) == Array("hello".utf8)[...])
+  }
+
   /// Another node over the same bytes has other locks.
   @Test func onlyTheMountedImageWillDo() throws {
     let path = try file(pattern(8192))

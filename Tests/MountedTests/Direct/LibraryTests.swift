@@ -64,6 +64,47 @@ struct LibraryTests {
     #expect(page.status == 0 && page.errors.isEmpty, "\(page.errors)")
   }
 
+  /// The first block of README in this language that has these words, for another file than /mnt/data.
+  private func readme(_ language: String, with words: String, for path: Path) throws -> String {
+    let text = String(decoding: try Path(TestEnvironment.sources + "/README.md").contents(), as: UTF8.self)
+    let blocks = text.split(separator: "```\(language)\n").dropFirst()
+    let block = try #require(blocks.lazy.compactMap { $0.split(separator: "```").first }.first { $0.contains(words) })
+    return String(block.replacing("/mnt/data", with: path.text))
+  }
+
+  @Test func readmeRuns() throws {
+    let volume = try sharedVolume()
+    let prefix = try Self.prefix(volume)
+    let path = try file()
+    let python = volume.folder + "/readme.py"
+    try Path(python).create(Array(try readme("python", with: "holdfast.layout", for: path).utf8))
+    let ran = try run(["env", "PYTHONPATH=\(prefix)/lib/python3/dist-packages", "python3", python])
+    #expect(ran.status == 0 && ran.errors.isEmpty, "\(ran.errors)")
+    #expect(try path.contents().prefix(5) == Array("hello".utf8)[...])
+
+    let other = try file()
+    let source = volume.folder + "/readme.c"
+    let body = try readme("c", with: "holdfast_layout_get", for: other)
+    let program = """
+      #include <fcntl.h>
+      #include <holdfast.h>
+      #include <string.h>
+      #include <sys/mman.h>
+      int main(int argc, char **argv) {
+        int fd = open(argv[argc - 1], O_RDWR);
+        size_t size = 100000;
+      \(body)
+        return 0;
+      }
+      """
+    try Path(source).create(Array(program.utf8))
+    let compiled = try shell(
+      "cc -Wall -Werror '\(source)' -o '\(volume.folder)/readme' -I'\(prefix)/include' "
+        + "-L'\(prefix)/lib' -lholdfast -Wl,-rpath,'\(prefix)/lib' && '\(volume.folder)/readme' '\(other)'")
+    #expect(compiled.status == 0, "\(compiled.errors)")
+    #expect(try other.contents().prefix(5) == Array("hello".utf8)[...])
+  }
+
   @Test func pythonRuns() throws {
     let prefix = try Self.prefix(try sharedVolume())
     let path = try file()

@@ -5,15 +5,15 @@ import Glibc
 import Testing
 
 enum Preload {
-  /// For env(1).
-  static let environment = ["LD_PRELOAD=\(TestEnvironment.preload)", "HOLDFAST_DIRECT=1"]
+  /// For env(1). Eager: more of what is random meets the image.
+  static let environment = ["LD_PRELOAD=\(TestEnvironment.preload)", "HOLDFAST_DIRECT=1", "HOLDFAST_DIRECT_EAGER=1"]
 
   /// Runs a program under the library.
   static func run(_ words: [String], seconds: Double = 120) throws -> CommandResult {
     try MountedTests.run(["env"] + environment + words, seconds: seconds)
   }
 
-  /// `DeterministicBytes` of a seed.
+  /// The bytes of a seed.
   static func bytes(_ count: Int, seed: UInt64) -> [UInt8] {
     var state = seed
     return (0..<count).map { _ in

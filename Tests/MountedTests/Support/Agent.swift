@@ -13,6 +13,7 @@ final class Agent {
   private let child: Child
   private let input: Int32
   private let output: Int32
+  private var isTalking = true
   private var pending: [UInt8] = []
 
   var pid: pid_t { child.pid }
@@ -37,8 +38,14 @@ final class Agent {
   }
 
   deinit {
-    close(input)
+    endInput()
     close(output)
+  }
+
+  /// Once: the number may be somebody else's afterwards.
+  private func endInput() {
+    if isTalking { close(input) }
+    isTalking = false
   }
 
   /// Ends it at once, as a crash would.
@@ -55,7 +62,7 @@ final class Agent {
 
   /// Ends it in order.
   func exit() {
-    close(input)
+    endInput()
     _ = child.wait(seconds: 10)
   }
 

@@ -50,15 +50,11 @@ extension Path {
     let step = (contents.count / pieces + 4095) & ~4095
     let file = try open(O_CREAT | O_TRUNC | O_WRONLY)
     defer { file.close() }
-    // Long ago written blocks, so that nothing is preallocated: every second of another file is freed, and taken.
-    var offset = 0
-    while offset < contents.count {
-      let piece = Array(contents[offset..<min(offset + step, contents.count)])
-      try file.writeAll(piece, at: offset)
+    // From the end to the beginning: nothing is preallocated that the next piece could lie in.
+    for offset in stride(from: 0, to: contents.count, by: step).reversed() {
+      try file.writeAll(Array(contents[offset..<min(offset + step, contents.count)]), at: offset)
       try file.sync()
-      offset += step
-      let between = Path("\(text).between-\(offset)")
-      try between.create([1])
+      try Path("\(text).between-\(offset)").create([1])
     }
     let lines = try extents().split(separator: "\n").count
     guard lines >= pieces else { throw Trouble("\(self) lies in \(lines) pieces") }
