@@ -131,9 +131,10 @@ func seals(_ request: Request) -> Outcome? {
     return Outcome(
       hmt_ioctl(request.number(1), UInt(request.name == "seal" ? holdfast_ioc_seal : holdfast_ioc_unseal), &argument))
   case "layout":
-    var argument = holdfast_layout()
-    argument.version = UInt32(HOLDFAST_ABI_VERSION)
-    argument.flags = request.number(2)
+    // A struct holdfast_layout: as a value of Swift it takes long to compile.
+    var argument = [UInt32](repeating: 0, count: MemoryLayout<holdfast_layout>.size / 4)
+    argument[0] = UInt32(HOLDFAST_ABI_VERSION)
+    argument[1] = request.number(2)
     return Outcome(hmt_ioctl(request.number(1), UInt(holdfast_ioc_layout_get), &argument))
   case "seal-many":
     let count: Int = request.number(2)

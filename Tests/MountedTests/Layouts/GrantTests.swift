@@ -6,7 +6,7 @@ import Glibc
 import Testing
 
 @Suite("Layouts", .needsMount, .mounted(mebibytes: 128, options: "grace=2"), .deadline(seconds: 120))
-struct LayoutTests {
+struct GrantTests {
   private func file(_ byteCount: Int = 1 << 20) throws -> Path {
     let path = try sharedVolume().freshFolder() / "file"
     try path.create(pattern(byteCount))
