@@ -25,7 +25,15 @@ import Testing
     #expect(throws: FSError.invalid(.notSealed)) { try ask(5, 1) }
     #expect(!table.isKnownToKernel(5) && table.count(5) == 3)
     try table.take(request("c"), on: 5)
+    // Beside who stores into the blocks, nobody swaps to them; nor the other way round.
+    #expect(throws: FSError.laidOut) { try ask(5, 1) }
+    table.leaseEnded(5)
     try ask(5, 1)
+    var layout = SealRequest(lifetime: .handle(9), name: "", taker: alice)
+    layout.layout = .write
+    #expect(throws: FSError.knownToKernel) { try table.take(layout, on: 5) }
+    layout.layout = .read
+    try table.take(layout, on: 5)
     let standing = try #require(kernel(5))
     #expect(standing.request.kind == .hard && standing.request.scope == .wholeFile)
     #expect(standing.request.uid == 0 && standing.request.holderPid == 77 && standing.generation == 9)

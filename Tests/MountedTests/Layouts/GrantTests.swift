@@ -80,6 +80,8 @@ struct GrantTests {
     let file = try path.open(O_CREAT | O_RDWR)
     defer { file.close() }
     let count = 600
+    // Not written at its end: no preallocation.
+    try file.truncate(count * 8192)
     for index in 0..<count { try file.write([UInt8](repeating: UInt8(index & 0xff), count: 4096), at: index * 8192) }
     try file.sync()
     let refusal = try file.layoutRefusal(0)

@@ -77,7 +77,7 @@ struct ResizeTests {
         round += 1
       }
     }
-    for size in ["40M", "80M", "44M", "96M", "41M"] {
+    for size in ["48M", "80M", "52M", "96M", "50M"] {
       let current = try volume.information().usage.totalBlocks
       let target = (Int(size.dropLast()) ?? 0) << 8
       let result = try holdfast(target > current ? "grow" : "shrink", volume.mountPoint, size)
