@@ -18,6 +18,7 @@ let package = Package(
   products: [
     .executable(name: "holdfast", targets: ["holdfast"]),
     .library(name: "HoldfastClient", targets: ["HoldfastClient"]),
+    .library(name: "HoldfastBench", targets: ["HoldfastBench"]),
     // Installed as libholdfast.so.1 (scripts/install-library.sh).
     .library(name: "HoldfastLibrary", type: .dynamic, targets: ["HoldfastLibrary"]),
     .library(
@@ -65,6 +66,7 @@ let package = Package(
           "--version-script=\(Context.packageDirectory)/Sources/HoldfastLibrary/libholdfast.map",
         ])
       ]),
+    library("HoldfastBench", ["CPlatform", "CHoldfast", "HoldfastClient"]),
     library(
       "HoldfastCommand",
       ["CPlatform", "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastClient"]),
@@ -89,7 +91,7 @@ let package = Package(
       name: "holdfast",
       dependencies: [
         "CPlatform", "HoldfastCommand", "HoldfastFuse", "HoldfastStore", "HoldfastDevice", "HoldfastCheck",
-        "HoldfastClient",
+        "HoldfastClient", "HoldfastBench",
         "HoldfastSimulation", "HoldfastFormat", "HoldfastSeal", "HoldfastBase",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),

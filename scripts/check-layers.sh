@@ -36,12 +36,13 @@ allow HoldfastDirect CPlatform CHoldfast
 allow HoldfastPreload CPlatform CHoldfast CPreload
 allow HoldfastClient HoldfastBase HoldfastDirect CPlatform CHoldfast
 allow HoldfastLibrary HoldfastClient CPlatform CHoldfast
+allow HoldfastBench HoldfastClient CPlatform CHoldfast
 allow HoldfastCommand HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal HoldfastClient CPlatform FoundationEssentials
 allow HoldfastSimulation HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal HoldfastStore HoldfastCheck \
   HoldfastClient CPlatform CHoldfast
 allow HoldfastFuse HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal HoldfastStore CFuse3 CPlatform CHoldfast
 allow holdfast HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal HoldfastStore HoldfastCheck HoldfastClient \
-  HoldfastCommand HoldfastSimulation HoldfastFuse CPlatform FoundationEssentials
+  HoldfastBench HoldfastCommand HoldfastSimulation HoldfastFuse CPlatform FoundationEssentials
 
 # No target is forgotten above.
 for directory in Sources/Holdfast* Sources/holdfast; do

@@ -38,6 +38,13 @@ public struct JSONWriter {
     bytes.append(contentsOf: String(number).utf8)
   }
 
+  /// Finite.
+  public mutating func value(_ number: Double) {
+    precondition(number.isFinite, "JSON has no \(number)")
+    separate()
+    bytes.append(contentsOf: "\(number)".utf8)
+  }
+
   public mutating func value(_ flag: Bool) {
     separate()
     bytes.append(contentsOf: (flag ? "true" : "false").utf8)

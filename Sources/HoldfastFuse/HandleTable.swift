@@ -6,6 +6,7 @@
 
 import Glibc
 import HoldfastBase
+import HoldfastSeal
 
 struct Handle {
   var inode: InodeNumber
@@ -17,10 +18,25 @@ struct Handle {
   var usesPageCache = false
   /// Thread that opened it, to be named when it is in somebody's way.
   var opener: Int32 = 0
+  /// Who took the last request through it: whoever does so again need not be asked for in /proc.
+  var taker: Taker?
   /// What poll(2) left with us, to be told when its answer changes: libfuse's, given back by whoever takes it out.
   var pollNotification: OpaquePointer?
 
   var isWriting: Bool { flags & O_ACCMODE != O_RDONLY }
+}
+
+/// A thread that takes requests, its process and the name of its command, as they were when they were first asked for.
+struct Taker {
+  var thread: Int32
+  var process: Int32
+  var command: String
+
+  init(thread: Int32) {
+    self.thread = thread
+    process = ProcessInfo.process(ofThread: thread) ?? thread
+    command = ProcessInfo.command(of: process)
+  }
 }
 
 final class HandleTable: @unchecked Sendable {
@@ -76,6 +92,16 @@ final class HandleTable: @unchecked Sendable {
       if slots[index].sequence != 0 { free.append(UInt32(index)) }
       return handle
     }
+  }
+
+  /// `thread` takes a request, through the handle if there is one.
+  func taker(_ id: UInt64?, thread: Int32) -> Taker {
+    if let id, let known = self[id]?.taker, known.thread == thread { return known }
+    let taker = Taker(thread: thread)
+    if let id {
+      lock.withLock { if let index = index(of: id), slots[index].handle != nil { slots[index].handle!.taker = taker } }
+    }
+    return taker
   }
 
   /// The kernel will be told that this handle, just made, is not to use its page cache.

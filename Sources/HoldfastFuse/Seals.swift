@@ -28,11 +28,11 @@ extension MountSession {
     _ specification: SealSpecification, name: String, handle: UInt64?, layout: LayoutAccess? = nil, createOnly: Bool,
     of inode: InodeNumber, by caller: Credentials
   ) throws(FSError) -> SealGrant {
-    let taker = Credentials(
-      uid: caller.uid, gid: caller.gid, pid: ProcessInfo.process(ofThread: caller.pid) ?? caller.pid)
+    let known = handles.taker(handle, thread: caller.pid)
+    let taker = Credentials(uid: caller.uid, gid: caller.gid, pid: known.process)
     var request = SealRequest(
       specification, name: name, handle: handle, taker: taker,
-      defaultGraceSeconds: store.seals.options.defaultGraceSeconds, command: ProcessInfo.command(of: taker.pid))
+      defaultGraceSeconds: store.seals.options.defaultGraceSeconds, command: known.command)
     request.layout = layout
     if case .breakable(let grace) = request.kind, grace > store.seals.options.defaultGraceSeconds,
       !isAdministrator(caller)

@@ -73,6 +73,8 @@ public final class Store: @unchecked Sendable {
   let references = References()
   /// Data writes begun to be durable: counts completed writes, so that a commit knows whether a barrier is due.
   let dataWrites = Atomic<UInt64>(0)
+  /// Holders of layouts may have stored something since somebody synced: see `holderMayHaveStored`.
+  let directStores = Atomic<Bool>(false)
   /// Unlinked inodes whose last user is gone: reclaimed by `housekeep`.
   let reclaimQueue = ReclaimQueue()
   var background: BackgroundWorker?

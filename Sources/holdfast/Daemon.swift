@@ -57,7 +57,7 @@ enum Daemon {
   }
 
   /// This program's file; its name shows in ps, unlike that of /proc/self/exe, which is left for a file replaced meanwhile.
-  private static func ownProgram() -> String {
+  static func ownProgram() -> String {
     guard let path = try? Path.resolved("/proc/self/exe"), access(path, X_OK) == 0 else { return "/proc/self/exe" }
     return path
   }

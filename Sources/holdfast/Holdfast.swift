@@ -33,7 +33,7 @@ struct Holdfast: ParsableCommand {
         subcommands: [
           Seal.self, Unseal.self, Hold.self, Seals.self, Why.self, MapCommand.self, Prepare.self, Revoke.self,
         ]),
-      CommandGroup(name: "Trials", subcommands: [Stress.self]),
+      CommandGroup(name: "Trials", subcommands: [Stress.self, Bench.self]),
     ])
 
   static func main() {

@@ -142,6 +142,7 @@ extension Store {
   /// Everything durable, everything freed given back as far as that is possible: what `holdfast sync` asks for.
   public func settle() throws(FSError) {
     if seals.hasWriteLayouts { holderMayHaveStored() }
+    countDirectStores()
     try syncAll()
     if isReadOnly { return }
     try housekeep()

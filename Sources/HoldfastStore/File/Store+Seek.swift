@@ -79,11 +79,20 @@ extension Store {
   /// excepted. Commits are for everybody: which file it is makes no difference, but for what its holders may have stored.
   public func sync(_ inode: InodeNumber, dataOnly: Bool) throws(FSError) {
     if seals.hasWriteLayouts(inode) { holderMayHaveStored() }
+    countDirectStores()
     try sync(dataOnly: dataOnly)
   }
 
-  /// Somebody may have stored into blocks through the image, which is durable after the next barrier only.
-  public func holderMayHaveStored() { dataWrites.wrappingAdd(1, ordering: .releasing) }
+  /// Somebody may have stored into blocks through the image, which is durable after the next barrier only. Whoever syncs a
+  /// file, or everything, makes one for that; what the daemon commits for itself does not wait for others' bytes.
+  public func holderMayHaveStored() { directStores.store(true, ordering: .releasing) }
+
+  /// What holders may have stored counts as written now.
+  func countDirectStores() {
+    if directStores.exchange(false, ordering: .acquiringAndReleasing) {
+      dataWrites.wrappingAdd(1, ordering: .releasing)
+    }
+  }
 
   /// Everything so far is durable when this returns.
   public func syncAll() throws(FSError) { try sync(dataOnly: false) }

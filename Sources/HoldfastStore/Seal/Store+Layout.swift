@@ -157,6 +157,8 @@ extension Store {
     guard covered.start <= stored.start, covered.end >= stored.end,
       try runs(of: number, in: stored, .mapping, limit: 1).isEmpty
     else { throw .invalid(.argument) }
+    // Durable before the blocks are written ones: whichever commit takes that puts a barrier between.
+    countDirectStores()
     let permit = try seals.authorize(
       .grow(mapping: BlockRange(from: min(oldEnd, stored.end), to: stored.end)), inode: number, by: actor)
     try finishWrite(number, stored, end: size, Drop(privileges: false, capability: false), permit)
