@@ -130,10 +130,12 @@ let package = Package(
       path: "Tests/MountedTestAgent", swiftSettings: strict),
     // A program that knows nothing of us, for the preloaded library.
     .executableTarget(name: "preload-agent", path: "Tests/PreloadAgent"),
+    // io_uring's registered buffers, for the tests of pinning.
+    .target(name: "CRegisteredBuffers", path: "Tests/CRegisteredBuffers", linkerSettings: [.linkedLibrary("uring")]),
     .systemLibrary(name: "CFaultControl", path: "Tests/CFaultControl"),
     .target(name: "HoldfastFaultShim", path: "Tests/FaultShim", publicHeadersPath: "."),
     // They run the built command, the agent and the shim, which lie beside the test bundle.
-    tests("MountedTests", ["CMountedSupport", "CFaultControl", "CHoldfast", "HoldfastClient"]),
+    tests("MountedTests", ["CMountedSupport", "CFaultControl", "CRegisteredBuffers", "CHoldfast", "HoldfastClient"]),
     tests("HoldfastSealTests", ["CPlatform", "HoldfastBase", "HoldfastSeal"]),
     tests(
       "HoldfastStoreTests",

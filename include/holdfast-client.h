@@ -89,6 +89,10 @@ int holdfast_layout_sync(holdfast_direct *layout);
 /* Maps a range, contiguous over any number of extents; offset a multiple of 4096, length rounded up to one. prot: PROT_READ, or
  * PROT_READ | PROT_WRITE. It outlives layout and file, and holds the lease until it is unmapped. NULL with errno. */
 void *holdfast_map(holdfast_direct *layout, uint64_t offset, size_t length, int prot, unsigned flags);
+/* Whether devices may pin pages of a mapping for long (io_uring_register_buffers(3), RDMA): 0, or -1 with EOPNOTSUPP and
+ * the reason in holdfast_last_error(). Ask when pinning failed with EFAULT, or before.
+ * A pin outlives holdfast_unmap, the lease does not: unregister first. */
+int holdfast_layout_pinnable(holdfast_direct *layout);
 /* munmap(2) of all of it. */
 int holdfast_unmap(void *start, size_t length);
 

@@ -32,7 +32,7 @@ need_packages() {
 # What building needs, and running the tests and the demo.
 need_for_build() {
   command -v swift >/dev/null || fail "Swift 6 is not in PATH (https://www.swift.org/install/linux/)"
-  need_packages pkg-config libfuse3-dev libxxhash-dev fuse3 binutils
+  need_packages pkg-config libfuse3-dev libxxhash-dev liburing-dev fuse3 binutils
 }
 
 need_for_run() {

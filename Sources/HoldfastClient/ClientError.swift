@@ -37,6 +37,9 @@ public struct ClientError: Error, Equatable, Sendable {
   /// The image it was about, where that was opened.
   public internal(set) var image: String?
 
+  /// Why its mappings cannot be pinned for long, where that is what was asked.
+  public internal(set) var pinning: PinningObstacle?
+
   public init(_ operation: Operation, path: String, errno: Int32, defect: Defect? = nil) {
     self.operation = operation
     self.path = path
@@ -50,7 +53,8 @@ extension ClientError: CustomStringConvertible {
   public var description: String { "\(path): \(what): \(explanation)" }
 
   private var what: String {
-    switch operation {
+    if pinning != nil { return "cannot pin mappings for long" }
+    return switch operation {
     case .holders, .seals, .info, .recallStatus: "cannot read its \(operation.rawValue)"
     case .map: "cannot read its map"
     case .attribute: "cannot access the attribute"
@@ -61,6 +65,7 @@ extension ClientError: CustomStringConvertible {
 
   /// Why, and what to do about it where that is known.
   public var explanation: String {
+    if let pinning { return pinning.description }
     if let directExplanation { return directExplanation }
     if let defect {
       return "\(defect.kind.inWords) at byte \(defect.offset), \(defect.length) bytes long: "

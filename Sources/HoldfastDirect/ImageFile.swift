@@ -39,6 +39,9 @@ public struct ImageFile: ~Copyable, Sendable {
     guard code == 0 else { throw DirectError(.lease, errno: -code) }
   }
 
+  /// Whether pages mapped from it for writing can be pinned for long.
+  public var isPinnable: Bool { holdfast_direct_pinnable(descriptor) == 1 }
+
   /// Whether it is the file or device node with these numbers: the one whose locks the daemon sees.
   func verify(device: UInt64, inode: UInt64, rdev: UInt64) throws(DirectError) {
     var identity = holdfast_identity()

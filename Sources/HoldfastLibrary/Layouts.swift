@@ -165,6 +165,16 @@ public func mapLayout(
   }
 }
 
+@_cdecl("holdfast_layout_pinnable")
+public func isLayoutPinnable(_ pointer: LayoutPointer) -> Int32 {
+  status { () throws(ClientError) in
+    let place = layout(pointer)
+    if let obstacle = place.pointee.pinningObstacle {
+      throw ClientError(pinning: obstacle, path: place.pointee.file.path)
+    }
+  }
+}
+
 @_cdecl("holdfast_unmap")
 public func unmap(_ start: UnsafeMutableRawPointer?, _ length: Int) -> Int32 {
   // As it was mapped: whole pages.

@@ -5,8 +5,11 @@
 #ifndef HOLDFAST_DIRECT_H
 #define HOLDFAST_DIRECT_H
 
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/uio.h>
 
 #include "platform.h"
@@ -41,6 +44,16 @@ static inline int holdfast_identify(int fd, struct holdfast_identity *identity) 
   identity->inode = status.st_ino;
   identity->rdev = S_ISBLK(status.st_mode) ? status.st_rdev : 0;
   return 0;
+}
+
+/* Whether the kernel lets pages of it be pinned for long through a mapping for writing: of files in memory only, which
+ * have no store to be told of. 1, 0, or minus the errno. A device node lies on a tmpfs itself, but is none. */
+static inline int holdfast_direct_pinnable(int fd) {
+  struct stat status;
+  struct statfs filesystem;
+  if (fstat(fd, &status) != 0 || fstatfs(fd, &filesystem) != 0) return -errno;
+  return S_ISREG(status.st_mode)
+         && (filesystem.f_type == TMPFS_MAGIC || (uint32_t)filesystem.f_type == HUGETLBFS_MAGIC);
 }
 
 /* A shared open-file-description lock of one byte. 0 or minus the errno. */

@@ -24,8 +24,8 @@ final class Volume: @unchecked Sendable {
   private var isHung = false
 
   /// An image of so many MiB, not yet mounted.
-  init(mebibytes: Int) throws {
-    var template = Array("\(TestEnvironment.scratchFolder)/holdfast-test-XXXXXX".utf8CString)
+  init(mebibytes: Int, in parent: String = TestEnvironment.scratchFolder) throws {
+    var template = Array("\(parent)/holdfast-test-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else { throw Errno(errno) }
     folder = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
     chmod(folder, 0o755)
