@@ -17,6 +17,8 @@ let package = Package(
     .executableTarget(name: "engine-benchmark", dependencies: ["BenchmarkSupport", engine]),
     .executableTarget(name: "durability-benchmark", dependencies: ["BenchmarkSupport", engine]),
     .executableTarget(name: "seal-benchmark", dependencies: ["BenchmarkSupport", engine, client]),
+    .executableTarget(
+      name: "direct-benchmark", dependencies: [.product(name: "HoldfastBench", package: "holdfast")]),
     .executableTarget(name: "million-files", dependencies: [engine]),
   ]
 )

@@ -166,6 +166,8 @@ struct holdfast_recall_status {
 
 /* Processes that EBUSY names. */
 #define HOLDFAST_LAYOUT_BUSY 7
+/* Extents a page has: few, since most files have few and every call carries the room for all. */
+#define HOLDFAST_LAYOUT_EXTENTS 24
 struct holdfast_layout {
 	__u32 version;
 	__u32 flags;         /* HOLDFAST_LAYOUT_* */
@@ -192,7 +194,7 @@ struct holdfast_layout {
 	__u64 defect_length;
 	__s32 busy_pid[HOLDFAST_LAYOUT_BUSY]; /* processes that opened them, the first so many; 0: none */
 	__u32 extent_count;  /* filled below; they begin and end where the layout does, holes are left out */
-	struct holdfast_extent extents[HOLDFAST_MAP_EXTENTS];
+	struct holdfast_extent extents[HOLDFAST_LAYOUT_EXTENTS];
 };
 
 /* LAYOUT_RETURN: releases the layout; with SIZE and TIMES what was done with it becomes the file's. */

@@ -130,7 +130,7 @@ public struct DirectLayout: ~Copyable, Sendable {
 }
 
 /// LAYOUT_GET and its further pages. Until `keep` the end of its life returns the layout. The structure is only ever
-/// touched in place: as a value its 256 extents take the compiler minutes.
+/// touched in place: as a value its array of extents takes the compiler long.
 private struct LayoutGrant: ~Copyable {
   let file: Int32
   let head: UnsafeMutablePointer<holdfast_layout>
@@ -225,9 +225,9 @@ private struct LayoutGrant: ~Copyable {
 
   private func add(to table: inout ExtentTable, preparedFrom: UInt64, imageBytes: UInt64) -> Bool {
     let count = Int(head.pointee.extent_count)
-    guard count <= Int(HOLDFAST_MAP_EXTENTS) else { return false }
+    guard count <= Int(HOLDFAST_LAYOUT_EXTENTS) else { return false }
     // The structure's last member; a key path to it is nothing for Embedded Swift.
-    let extentBytes = MemoryLayout<holdfast_extent>.stride * Int(HOLDFAST_MAP_EXTENTS)
+    let extentBytes = MemoryLayout<holdfast_extent>.stride * Int(HOLDFAST_LAYOUT_EXTENTS)
     let found = UnsafeRawPointer(head) + MemoryLayout<holdfast_layout>.size - extentBytes
     for index in 0..<count {
       let extent = found.load(fromByteOffset: index * MemoryLayout<holdfast_extent>.stride, as: holdfast_extent.self)

@@ -144,7 +144,7 @@ extension MountSession {
       bytes.storeBytes(of: volume.id.low.bigEndian, toByteOffset: 8, as: UInt64.self)
     }
     let (extents, next) = try store.layoutExtents(
-      of: layout.inode, layout.request.scope, from: cursor, limit: Int(HOLDFAST_MAP_EXTENTS))
+      of: layout.inode, layout.request.scope, from: cursor, limit: Int(HOLDFAST_LAYOUT_EXTENTS))
     argument.extent_count = UInt32(extents.count)
     argument.cursor = next ?? 0
     withUnsafeMutableBytes(of: &argument.extents) { bytes in

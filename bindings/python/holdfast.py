@@ -17,7 +17,7 @@ BREAKABLE, FILL, AS_IS, PERSISTENT, CREATE, NAMED = 0x01, 0x02, 0x04, 0x08, 0x10
 _WRITE, _LAYOUT_BREAKABLE, _SHARED, _LAYOUT_AS_IS, _UNCACHED = 0x01, 0x02, 0x04, 0x08, 0x80000000
 _SET_SIZE, _SET_TIMES = 0x1, 0x2
 _POPULATE, _SYNC, _DIRECT = 0x1, 0x2, 0x4
-_EXTENTS_AT_FIRST = 256  # as many as one page of the ioctl has
+_EXTENTS_AT_FIRST = 256  # room for the first answer; a longer map is asked for again
 
 
 class Extent(ctypes.Structure):

@@ -37,6 +37,14 @@ extension Store {
   /// - Returns: the generation of the map for which that is so; nil when nothing is to be zeroed.
   func zeroBehindEnd(for request: SealRequest, _ inode: InodeNumber) throws(FSError) -> UInt64? {
     guard request.layout?.isWriting == true else { return nil }
+    // As a rule there is nothing: then a look without the inode's lock does, for a map that changes is looked at again.
+    let (record, isNothing) = try reading { () throws(FSError) -> (InodeRecord, Bool) in
+      let record = try self.inode(inode)
+      let end = Block.count(covering: record.size)
+      let behind = try extent(of: inode, from: end)
+      return (record, behind == nil && record.size == end << UInt64(Block.shift))
+    }
+    if isNothing { return record.mapGeneration }
     var next: FileBlock = 0
     var generation: UInt64?
     // In pieces, as `prepare` does; a map that changes in between is zeroed again, whole, under the grant's lock.

@@ -51,9 +51,9 @@ struct LayoutRefusal: Error {
   var told: GrantedLayout
 }
 
-/// `struct holdfast_layout` as bytes (docs/ABI.md): as a value of Swift, with 256 extents, it takes minutes to compile.
+/// `struct holdfast_layout` as bytes (docs/ABI.md): as a value of Swift, with its array of extents, it takes long to compile.
 private final class LayoutArgument {
-  static let byteCount = 8376
+  static let byteCount = 952
   let start: UnsafeMutableRawPointer
 
   init() {
