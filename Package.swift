@@ -1,6 +1,6 @@
 // swift-tools-version: 6.2
 // Layers, lowest first; a lower one never imports a higher one (scripts/check-layers.sh holds that):
-// CPlatform < Base < Format < Device < Seal < Store < Fuse, with Check beside Store and Client beside all.
+// CPlatform < Base < Format < Device < Seal < Store < Fuse, with Check beside Store and Direct < Client beside all.
 import PackageDescription
 
 let strict: [SwiftSetting] = [.treatAllWarnings(as: .error)]
@@ -18,9 +18,13 @@ let package = Package(
   products: [
     .executable(name: "holdfast", targets: ["holdfast"]),
     .library(name: "HoldfastClient", targets: ["HoldfastClient"]),
+    // Installed as libholdfast.so.1 (scripts/install-library.sh).
+    .library(name: "HoldfastLibrary", type: .dynamic, targets: ["HoldfastLibrary"]),
     .library(
       name: "HoldfastEngine",
       targets: ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastStore"]),
+    // For LD_PRELOAD by programs that know nothing of us (docs/PRELOAD.md).
+    .library(name: "holdfast-preload", type: .dynamic, targets: ["HoldfastPreload"]),
     // For LD_PRELOAD by the mounted tests; no program links it.
     .library(name: "HoldfastFaultShim", type: .dynamic, targets: ["HoldfastFaultShim"]),
   ],
@@ -39,7 +43,28 @@ let package = Package(
     library("HoldfastSeal", ["HoldfastBase", "CPlatform"]),
     library("HoldfastStore", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal"]),
     library("HoldfastCheck", ["HoldfastBase", "HoldfastFormat", "HoldfastDevice"]),
-    library("HoldfastClient", ["CPlatform", "CHoldfast", "HoldfastBase"]),
+    // Compiles as Embedded Swift, too: no strings, no existentials, no libc module.
+    library("HoldfastDirect", ["CPlatform", "CHoldfast"]),
+    .target(name: "CPreload", exclude: ["exports.map"]),
+    // Embedded Swift: every program that is started with it pays for its start. HoldfastDirect's sources are compiled into it
+    // (the link `Direct`), since a module for one kind of Swift is none for the other.
+    .target(
+      name: "HoldfastPreload", dependencies: ["CPlatform", "CHoldfast", "CPreload"],
+      swiftSettings: strict + [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo"])],
+      linkerSettings: [
+        .unsafeFlags(["-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/CPreload/exports.map"])
+      ]),
+    library("HoldfastClient", ["CPlatform", "CHoldfast", "HoldfastBase", "HoldfastDirect"]),
+    // C programs need nothing of Swift, and see nothing but what include/holdfast-client.h declares.
+    .target(
+      name: "HoldfastLibrary", dependencies: ["CPlatform", "CHoldfast", "HoldfastClient"],
+      exclude: ["libholdfast.map"], swiftSettings: strict,
+      linkerSettings: [
+        .unsafeFlags([
+          "-static-stdlib", "-Xlinker", "-soname=libholdfast.so.1", "-Xlinker",
+          "--version-script=\(Context.packageDirectory)/Sources/HoldfastLibrary/libholdfast.map",
+        ])
+      ]),
     library(
       "HoldfastCommand",
       ["CPlatform", "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal", "HoldfastClient"]),
@@ -55,6 +80,7 @@ let package = Package(
         "CFuse3", "CPlatform", "CHoldfast", "HoldfastBase", "HoldfastFormat", "HoldfastDevice", "HoldfastSeal",
         "HoldfastStore", .product(name: "Logging", package: "swift-log"),
       ]),
+    tests("HoldfastDirectTests", ["CPlatform", "CHoldfast", "HoldfastBase", "HoldfastDirect", "HoldfastClient"]),
     tests("HoldfastFormatTests", ["HoldfastBase", "HoldfastFormat"]),
     tests(
       "HoldfastCheckTests",
@@ -98,8 +124,10 @@ let package = Package(
       ]),
     .systemLibrary(name: "CMountedSupport", path: "Tests/CMountedSupport"),
     .executableTarget(
-      name: "mounted-test-agent", dependencies: ["CMountedSupport", "CHoldfast"], path: "Tests/MountedTestAgent",
-      swiftSettings: strict),
+      name: "mounted-test-agent", dependencies: ["CMountedSupport", "CHoldfast", "HoldfastClient"],
+      path: "Tests/MountedTestAgent", swiftSettings: strict),
+    // A program that knows nothing of us, for the preloaded library.
+    .executableTarget(name: "preload-agent", path: "Tests/PreloadAgent"),
     .systemLibrary(name: "CFaultControl", path: "Tests/CFaultControl"),
     .target(name: "HoldfastFaultShim", path: "Tests/FaultShim", publicHeadersPath: "."),
     // They run the built command, the agent and the shim, which lie beside the test bundle.

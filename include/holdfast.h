@@ -219,6 +219,54 @@ struct holdfast_remount {
 	__u32 reserved;
 	char options[HOLDFAST_OPTIONS_BYTES];
 };
+/* RESIZE: makes the volume larger or smaller, while it is in use. Administrators only, on any handle. It may take minutes;
+ * a signal ends it (EINTR), and the size is what it was. docs/ABI.md, Resize. */
+#define HOLDFAST_RESIZE_GROW     0x1u /* to `size` bytes; 0: all that its file or device has */
+#define HOLDFAST_RESIZE_SHRINK   0x2u
+#define HOLDFAST_RESIZE_PROGRESS 0x4u /* changes nothing: how far is the one under way (ENODATA when there is none) */
+
+/* struct holdfast_resize.outcome */
+#define HOLDFAST_RESIZE_DONE       0u
+#define HOLDFAST_RESIZE_OBSTRUCTED 1u /* ETXTBSY: `obstacles` */
+#define HOLDFAST_RESIZE_NO_ROOM    2u /* ENOSPC: what is used does not fit */
+#define HOLDFAST_RESIZE_TOO_SMALL  3u /* EINVAL: no volume with this journal is that small */
+
+/* struct holdfast_resize_obstacle.reason */
+#define HOLDFAST_RESIZE_OBSTACLE_REQUEST    0u /* a request that does not give way */
+#define HOLDFAST_RESIZE_OBSTACLE_HOLDER     1u /* somebody may reach the blocks without one: a lease, a fenced holder */
+#define HOLDFAST_RESIZE_OBSTACLE_QUARANTINE 2u /* the same, of blocks that have left the file */
+
+#define HOLDFAST_COMMAND_BYTES 16
+struct holdfast_resize_obstacle {
+	__u64 inode;
+	__u64 offset;   /* bytes of the file; length 0 for blocks that have left it */
+	__u64 length;
+	__u64 image_end; /* bytes of the image: it keeps the volume from being smaller than this */
+	__u32 reason;   /* HOLDFAST_RESIZE_OBSTACLE_* */
+	__s32 pid;      /* of the holder, 0 when not known */
+	__u32 uid;
+	__u32 reserved;
+	char name[HOLDFAST_NAME_BYTES];
+	char command[HOLDFAST_COMMAND_BYTES]; /* of the holder; both end with a NUL */
+};
+
+#define HOLDFAST_RESIZE_OBSTACLES 100
+struct holdfast_resize {
+	__u32 version;
+	__u32 flags;         /* one of HOLDFAST_RESIZE_* */
+	__u64 size;          /* bytes; 0 with PROGRESS */
+	/* Out, also when the call fails with ETXTBSY, ENOSPC or EINVAL for what `outcome` says. */
+	__u32 outcome;
+	__u32 cut_errno;     /* the volume is smaller, but its file could not be cut: why; else 0 */
+	__u64 previous_size; /* bytes */
+	__u64 current_size;
+	__u64 smallest_size; /* that is possible now */
+	__u64 moved_blocks;  /* of 4096 bytes */
+	__u64 planned_blocks;
+	__u32 obstacle_count; /* all there are, the first HOLDFAST_RESIZE_OBSTACLES of them below */
+	__u32 reserved;
+	struct holdfast_resize_obstacle obstacles[HOLDFAST_RESIZE_OBSTACLES];
+};
 /* INFO: a JSON object about the mount: daemon pid, image, label, uuid, options, usage. */
 
 #define HOLDFAST_IOC_MAGIC 'H'
@@ -237,6 +285,12 @@ struct holdfast_remount {
 #define HOLDFAST_IOC_SYNC          _IOWR(HOLDFAST_IOC_MAGIC, 0x0d, struct holdfast_sync)
 #define HOLDFAST_IOC_REMOUNT       _IOWR(HOLDFAST_IOC_MAGIC, 0x0e, struct holdfast_remount)
 #define HOLDFAST_IOC_INFO          _IOWR(HOLDFAST_IOC_MAGIC, 0x0f, struct holdfast_json)
+#define HOLDFAST_IOC_RESIZE        _IOWR(HOLDFAST_IOC_MAGIC, 0x10, struct holdfast_resize)
 #define HOLDFAST_IOC_DEFRAG        _IOWR(HOLDFAST_IOC_MAGIC, 0x11, struct holdfast_defrag)
+
+/* The functions of libholdfast, for programs that use it. */
+#ifndef HOLDFAST_NO_LIBRARY
+#include "holdfast-client.h"
+#endif
 
 #endif

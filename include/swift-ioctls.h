@@ -1,6 +1,8 @@
 /* holdfast.h for Swift, which does not import the _IOWR macros: the same numbers as constants. */
 #ifndef HOLDFAST_SWIFT_IOCTLS_H
 #define HOLDFAST_SWIFT_IOCTLS_H
+/* The library is made of the Swift that reads this. */
+#define HOLDFAST_NO_LIBRARY
 #include "holdfast.h"
 static const __u32 holdfast_ioc_seal = HOLDFAST_IOC_SEAL;
 static const __u32 holdfast_ioc_unseal = HOLDFAST_IOC_UNSEAL;
@@ -18,4 +20,5 @@ static const __u32 holdfast_ioc_sync = HOLDFAST_IOC_SYNC;
 static const __u32 holdfast_ioc_remount = HOLDFAST_IOC_REMOUNT;
 static const __u32 holdfast_ioc_info = HOLDFAST_IOC_INFO;
 static const __u32 holdfast_ioc_defrag = HOLDFAST_IOC_DEFRAG;
+static const __u32 holdfast_ioc_resize = HOLDFAST_IOC_RESIZE;
 #endif

@@ -12,7 +12,7 @@ allow() {
   for file in $(find "Sources/$target" -name '*.swift'); do
     for module in $(sed -nE 's/^[a-z@_ ]*import (struct |class |enum |func )?([A-Za-z0-9_]+).*/\2/p' "$file"); do
       case $module in
-        CFuse3 | CXXHash | CPlatform | CHoldfast | Holdfast* | Foundation*) ;;
+        CFuse3 | CXXHash | CPlatform | CPreload | CHoldfast | Holdfast* | Foundation*) ;;
         *) continue ;;
       esac
       case " $* " in
@@ -32,7 +32,10 @@ allow HoldfastDevice HoldfastBase CPlatform
 allow HoldfastSeal HoldfastBase CPlatform
 allow HoldfastStore HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal CPlatform
 allow HoldfastCheck HoldfastBase HoldfastFormat HoldfastDevice
-allow HoldfastClient HoldfastBase CPlatform CHoldfast
+allow HoldfastDirect CPlatform CHoldfast
+allow HoldfastPreload CPlatform CHoldfast CPreload
+allow HoldfastClient HoldfastBase HoldfastDirect CPlatform CHoldfast
+allow HoldfastLibrary HoldfastClient CPlatform CHoldfast
 allow HoldfastCommand HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal HoldfastClient CPlatform FoundationEssentials
 allow HoldfastSimulation HoldfastBase HoldfastFormat HoldfastDevice HoldfastSeal HoldfastStore HoldfastCheck \
   HoldfastClient CPlatform CHoldfast

@@ -32,15 +32,22 @@ need_packages() {
 # What building needs, and running the tests and the demo.
 need_for_build() {
   command -v swift >/dev/null || fail "Swift 6 is not in PATH (https://www.swift.org/install/linux/)"
-  need_packages pkg-config libfuse3-dev libxxhash-dev fuse3
+  need_packages pkg-config libfuse3-dev libxxhash-dev fuse3 binutils
 }
 
 need_for_run() {
-  need_packages attr acl e2fsprogs util-linux
+  # mount: losetup, swapon. A compiler, groff and Python for the library's example, man page and module.
+  need_packages attr acl e2fsprogs util-linux mount fio sqlite3 gcc libc6-dev binutils groff python3
 }
 
 # Builds for release; $root/.build/release/holdfast is there afterwards.
 build_release() {
   say "building for release"
   (cd "$root" && swift build -c release --product holdfast "$@")
+}
+
+# Likewise $root/.build/release/libholdfast-preload.so.
+build_preload() {
+  say "building the library for LD_PRELOAD"
+  (cd "$root" && swift build -c release --product holdfast-preload "$@")
 }

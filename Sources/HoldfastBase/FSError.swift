@@ -23,6 +23,12 @@ public enum FSError: Error, Equatable, Sendable {
   /// The same, for an operation that waits: it parks as this breaker (`SealTable.park`) and begins again.
   case mustWait(breaker: UInt64)
   case stale
+  /// A layout for writing stands on these blocks: what the page cache has of them must not overwrite its stores.
+  case laidOut
+  /// The kernel has been told where these blocks are, and may store into them (swap).
+  case knownToKernel
+  /// Handles that use the page cache keep a layout from being granted.
+  case cachedByOthers
   case tooManyLinks
   case fileTooBig
   case numberTooLarge
@@ -48,9 +54,15 @@ public enum FSError: Error, Equatable, Sendable {
   case imageTruncated(expectedBytes: UInt64, actualBytes: UInt64)
   case incompatibleFormat(features: UInt64)
   case imageBusy
+  /// The kernel has the device claimed: a filesystem on it is mounted, perhaps without its daemon and swapped to.
+  case deviceClaimed
   case imageTooSmall(minimumBytes: UInt64)
+  /// More was asked for than the block device has.
+  case deviceTooSmall(byteCount: UInt64)
+  /// The volume is being grown or shrunk already.
+  case resizeInProgress
 
-  public enum DeviceOperation: String, Sendable { case read, write, barrier, open, findLock }
+  public enum DeviceOperation: String, Sendable { case read, write, barrier, open, findLock, resize }
 
   public enum Structure: String, Sendable {
     case superblock, treeNode, chunkMap, journalRecord, journalSequence
@@ -72,6 +84,8 @@ public enum FSError: Error, Equatable, Sendable {
     case sealSpecification
     case aclFormat
     case moveIntoItself
+    /// BMAP of a file that no hard request of the whole file keeps in place.
+    case notSealed
   }
 
   /// Why a range of a file cannot be sealed as it stands.
@@ -124,7 +138,8 @@ extension FSError {
     case .device(_, _, let code): code == ENOSPC ? ENOSPC : EIO
     case .corrupt, .shutDown, .imageTruncated: EIO
     case .notAnImage, .superblocksDisagree, .incompatibleFormat, .imageTooSmall: EINVAL
-    case .imageBusy: EBUSY
+    case .imageBusy, .deviceClaimed, .laidOut, .cachedByOthers, .knownToKernel, .resizeInProgress: EBUSY
+    case .deviceTooSmall: ENOSPC
     }
   }
 }
@@ -150,6 +165,8 @@ extension FSError: CustomStringConvertible {
     case .invalid(.sealSpecification): "malformed seal specification"
     case .invalid(.aclFormat): "malformed access control list"
     case .invalid(.moveIntoItself): "a directory cannot move into itself"
+    case .invalid(.notSealed):
+      "the kernel is told where blocks are only under a hard seal of the whole file: holdfast seal --fill"
     case .device(let operation, let offset, let code):
       "device \(operation.rawValue) at byte \(offset): \(String(cString: strerror(code)))"
     case .corrupt(let structure, let number):
@@ -162,7 +179,13 @@ extension FSError: CustomStringConvertible {
     case .incompatibleFormat(let features):
       "made by a newer Holdfast (incompatible features 0x\(String(features, radix: 16)))"
     case .imageBusy: "the image is in use by another Holdfast process"
+    case .deviceClaimed: "the kernel uses the device: it is mounted or swapped to, or part of another device"
     case .imageTooSmall(let minimum): "too small: at least \(minimum) bytes"
+    case .laidOut: "a layout for writing stands on these blocks: what a mapping of the mount stored there is dropped"
+    case .knownToKernel: "the kernel uses the file's blocks by itself: swapoff first"
+    case .cachedByOthers: "other open handles use the page cache"
+    case .deviceTooSmall(let bytes): "the device has \(bytes) bytes, fewer than that"
+    case .resizeInProgress: "it is being resized already"
     case .nameHashExhausted: "too many names with one hash"
     default: String(cString: strerror(errno))
     }

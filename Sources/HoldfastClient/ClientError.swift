@@ -2,11 +2,17 @@
 
 import Glibc
 import HoldfastBase
+import HoldfastDirect
 
 public struct ClientError: Error, Equatable, Sendable {
   public enum Operation: String, Sendable {
-    case open, seal, unseal, prepare, defragment, map, holders, seals, revoke, sync, remount, info, attribute
+    case open, seal, unseal, prepare, defragment, map, holders, seals, revoke, sync, remount, info, attribute, resize
     case recallStatus = "recall status"
+    case layout, read, write
+    case layoutReturn = "return the layout"
+    case directMap = "map the blocks"
+    case image = "use the image"
+    case imageSync = "sync the image"
   }
 
   /// The stretch of a file that kept it from being sealed as it stands. Bytes of the file.
@@ -24,8 +30,12 @@ public struct ClientError: Error, Equatable, Sendable {
   public var operation: Operation
   public var path: String
   public var errno: Int32
-  /// Only with EINVAL from `seal`.
+  /// Only with EINVAL from `seal`, and where direct access met it.
   public var defect: Defect?
+  /// What direct access says.
+  public internal(set) var direct: DirectError?
+  /// The image it was about, where that was opened.
+  public internal(set) var image: String?
 
   public init(_ operation: Operation, path: String, errno: Int32, defect: Defect? = nil) {
     self.operation = operation
@@ -44,12 +54,14 @@ extension ClientError: CustomStringConvertible {
     case .holders, .seals, .info, .recallStatus: "cannot read its \(operation.rawValue)"
     case .map: "cannot read its map"
     case .attribute: "cannot access the attribute"
+    case .layout: "cannot get a layout"
     default: "cannot \(operation.rawValue)"
     }
   }
 
   /// Why, and what to do about it where that is known.
   public var explanation: String {
+    if let directExplanation { return directExplanation }
     if let defect {
       return "\(defect.kind.inWords) at byte \(defect.offset), \(defect.length) bytes long: "
         + "seal with --fill to give it blocks, with --as-is to freeze it as it is, or write it first"
@@ -72,7 +84,8 @@ extension ClientError: CustomStringConvertible {
     case (.recallStatus, EINTR): "a signal came while waiting for a recall"
     case (.holders, ESTALE), (.seals, ESTALE), (.info, ESTALE):
       "too many others read such lists at the same time: try again"
-    case (.revoke, EPERM), (.remount, EPERM): "only administrators may"
+    case (.revoke, EPERM), (.remount, EPERM), (.resize, EPERM): "only administrators may"
+    case (.resize, _): resizing
     case (.revoke, ENODATA), (.revoke, ENOENT): "no such request"
     case (.remount, EINVAL): "unknown or malformed option, or one that cannot change while mounted"
     default: String(cString: strerror(errno))
@@ -97,6 +110,18 @@ extension ClientError: CustomStringConvertible {
     case ETXTBSY: "filling would change blocks that another request has sealed (see: holdfast why \(path))"
     case ENOSPC: "not enough free space to fill it"
     case EROFS: "the mount is read-only: nothing can be filled, and no seal kept, there"
+    default: String(cString: strerror(errno))
+    }
+  }
+
+  private var resizing: String {
+    switch errno {
+    case EBUSY: "it is being resized already"
+    case EINTR: "a signal came: the size is what it was"
+    case EAGAIN: "files went on taking the place that was to become free: try again"
+    case EINVAL: "grow takes no size below the volume's, shrink none above it"
+    case ENOSPC: "not enough space: on the device, where the image lies, or for what has to move"
+    case EROFS: "the volume is read-only"
     default: String(cString: strerror(errno))
     }
   }

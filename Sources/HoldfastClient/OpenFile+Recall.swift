@@ -2,6 +2,7 @@
 /// somebody waits for it. After that it has the request's grace to let go (`unseal`, or the end of the handle).
 
 import CHoldfast
+import CPlatform
 import Glibc
 
 public enum RecallStatus: Equatable, Sendable {
@@ -46,5 +47,44 @@ extension OpenFile {
   /// For a poll(2) of several handles: whenever it reports anything, ask `recallStatus`.
   public func pollEntry(_ event: RecallEvent) -> pollfd {
     pollfd(fd: descriptor, events: event == .recall ? Int16(POLLPRI) : 0, revents: 0)
+  }
+}
+
+/// A recall as a descriptor to wait for beside others: poll(2) it for POLLIN, or add it to an epoll set. It is
+/// readable while a request of the handle is asked for, and for good once one was taken away. Nothing is ever read
+/// from it.
+public struct RecallDescriptor: ~Copyable, Sendable {
+  public let descriptor: Int32
+
+  /// An epoll set that watches the handle; it does not keep the handle open.
+  /// - Throws: EMFILE, ENFILE, ENOMEM.
+  public init(_ file: borrowing OpenFile) throws(ClientError) {
+    try self.init(path: file.path, watching: file.descriptor)
+  }
+
+  /// The same for a descriptor; `path` is for messages.
+  public init(path: String, watching handle: Int32) throws(ClientError) {
+    let set = epoll_create1(Int32(EPOLL_CLOEXEC))
+    guard set >= 0 else { throw ClientError(.recallStatus, path: path, errno: errno) }
+    var event = epoll_event()
+    event.events = EPOLLPRI.rawValue
+    guard epoll_ctl(set, EPOLL_CTL_ADD, handle, &event) == 0 else {
+      let code = errno
+      close(set)
+      throw ClientError(.recallStatus, path: path, errno: code)
+    }
+    descriptor = set
+  }
+
+  private var isReleased = false
+
+  deinit {
+    if !isReleased { close(descriptor) }
+  }
+
+  /// Leaves the descriptor to the caller, who closes it.
+  public consuming func release() -> Int32 {
+    isReleased = true
+    return descriptor
   }
 }

@@ -5,7 +5,7 @@
 import CPlatform
 import Glibc
 
-public struct OpenFile: ~Copyable {
+public struct OpenFile: ~Copyable, Sendable {
   /// As given to `init`; for messages.
   public let path: String
   public let descriptor: Int32
@@ -32,6 +32,19 @@ public struct OpenFile: ~Copyable {
     guard descriptor >= 0 else { throw ClientError(.open, path: path, errno: errno) }
     self.path = path
     self.descriptor = descriptor
+  }
+
+  /// The same open file description again (dup(2)): what is bound to its handle is bound to this one's.
+  /// - Throws: EBADF, EMFILE.
+  public init(duplicating descriptor: Int32) throws(ClientError) {
+    var path = [UInt8](repeating: 0, count: Int(PATH_MAX))
+    let count = path.withUnsafeMutableBytes { bytes in
+      readlink("/proc/self/fd/\(descriptor)", bytes.baseAddress!.assumingMemoryBound(to: CChar.self), bytes.count)
+    }
+    self.path = count > 0 ? String(decoding: path.prefix(count), as: UTF8.self) : "descriptor \(descriptor)"
+    let duplicate = holdfast_duplicate(descriptor)
+    guard duplicate >= 0 else { throw ClientError(.open, path: self.path, errno: errno) }
+    self.descriptor = duplicate
   }
 
   deinit { close(descriptor) }

@@ -94,6 +94,9 @@ public struct Explanation: Sendable {
       case .lease:
         "to release it: the process that stores into its blocks directly ends (its lock on the image is in /proc/locks); "
           + "to change the file before, its blocks kept from everybody: holdfast revoke \(file)"
+      case .kernel:
+        "to release it: swapoff \(file), where the machine swaps to it, and close the file; to change it before, its "
+          + "blocks kept from everybody: holdfast revoke \(file)"
       case .process:
         "to release it: process \(request.pid) ends, uid \(request.uid) runs holdfast unseal \(file)\(name), or: "
           + "holdfast revoke \(file)\(name)"

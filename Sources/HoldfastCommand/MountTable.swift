@@ -59,7 +59,7 @@ public struct MountTable: Sendable {
   public var holdfastMounts: [MountEntry] { entries.filter(\.isHoldfast) }
 
   /// `\040` and its like back to bytes.
-  private static func unescape(_ field: String) -> String {
+  static func unescape(_ field: String) -> String {
     guard field.utf8.contains(UInt8(ascii: "\\")) else { return field }
     var bytes: [UInt8] = []
     var rest = Array(field.utf8)[...]

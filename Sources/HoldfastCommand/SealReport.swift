@@ -19,6 +19,8 @@ public struct SealReport: Decodable, Equatable, Sendable {
     case handle, process, name, persistent
     /// A lock on the image, of somebody who stores into the file's blocks directly; `pid` may be unknown.
     case lease
+    /// The kernel, which was told where the file's blocks are, as for a swap file; `pid` asked it to.
+    case kernel
     case other(String)
 
     public init(_ text: String) {
@@ -28,6 +30,7 @@ public struct SealReport: Decodable, Equatable, Sendable {
       case "name": self = .name
       case "persistent": self = .persistent
       case "lease": self = .lease
+      case "kernel": self = .kernel
       default: self = .other(text)
       }
     }
@@ -113,6 +116,9 @@ extension SealReport {
   /// `process 12 (sleep), uid 0`; a request without a process names its owner only. Named requests outlive the
   /// process that took them. Fit to print.
   public var holder: String {
+    if lifetime == .kernel {
+      return "the kernel (bmap)" + (pid > 0 ? ", asked by process \(pid) (\(command.printable))" : "")
+    }
     guard pid > 0 else { return lifetime == .lease ? "a process not known, by a lease on the image" : "uid \(uid)" }
     let process = command.isEmpty ? "process \(pid)" : "process \(pid) (\(command.printable))"
     return switch lifetime {

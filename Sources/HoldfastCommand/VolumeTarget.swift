@@ -36,7 +36,8 @@ public final class VolumeTarget {
       newFile = try NewFile(path)
     }
     do throws(FSError) {
-      image = try ImageFile(path: path, mode: .readWrite)
+      // Of a device the claim is ours.
+      image = try ImageFile(path: path, mode: .readWrite, claim: exclusive == nil ? .unused : .any)
     } catch {
       throw CommandError(path, Self.text(error))
     }

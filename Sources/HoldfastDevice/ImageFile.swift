@@ -12,7 +12,10 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
   public let path: String
   public let descriptor: Int32
   public let isDirect: Bool
+  public var isBlockDevice: Bool { !isRegular }
   private let isRegular: Bool
+  /// Opened without O_DIRECT, beside a descriptor with it.
+  private let cachedDescriptor: Int32?
   private let alignmentBytes: Int
   /// Of what a loop device shows, as far down as loop devices go: held for their locks.
   private let backingDescriptors: [Int32]
@@ -23,8 +26,11 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
 
   /// Opens and locks `path`. With `direct`, by O_DIRECT: every transfer must then be aligned to 4096.
   /// Waits at most `waitMilliseconds` for another process's lock.
-  /// - Throws: `.device(.open…)` with the errno of open(2), or `.imageBusy`.
-  public init(path: String, mode: Mode, direct: Bool = false, waitMilliseconds: Int = 0) throws(FSError) {
+  /// - Parameter claim: what to do about the kernel's use of the device; `.unused` by default where it is written.
+  /// - Throws: `.device(.open…)` with the errno of open(2), `.imageBusy`, or `.deviceClaimed`.
+  public init(
+    path: String, mode: Mode, direct: Bool = false, waitMilliseconds: Int = 0, claim: DeviceClaim? = nil
+  ) throws(FSError) {
     // A pipe by that name must not be waited for.
     let flags = (mode == .readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | (direct ? O_DIRECT : 0)
     let fd = holdfast_open(path, flags, 0)
@@ -41,7 +47,14 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
         try Self.lock(below, mode, waitMilliseconds: waitMilliseconds)
       }
       backingDescriptors = backing
+      try (claim ?? (mode == .readWrite ? .unused : .any)).check(fd, path: path)
+      if mode == .readWrite {
+        for (upper, lower) in zip([fd] + backing, backing) {
+          try DeviceClaim.checkSiblings(ofLoopDevice: upper, showing: lower)
+        }
+      }
       let (size, isRegular) = try Self.byteCount(of: fd)
+      cachedDescriptor = direct ? try Self.reopenCached(fd, mode) : nil
       self.isRegular = isRegular
       self.path = path
       descriptor = fd
@@ -55,7 +68,24 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
     }
   }
 
-  deinit { for descriptor in backingDescriptors + [descriptor] { close(descriptor) } }
+  deinit {
+    for descriptor in backingDescriptors + [descriptor] { close(descriptor) }
+    if let cachedDescriptor { close(cachedDescriptor) }
+  }
+
+  private static func reopenCached(_ fd: Int32, _ mode: Mode) throws(FSError) -> Int32 {
+    let flags = (mode == .readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK
+    let cached = holdfast_open("/proc/self/fd/\(fd)", flags, 0)
+    guard cached >= 0 else { throw .device(operation: .open, byteOffset: 0, errno: errno) }
+    return cached
+  }
+
+  /// The kernel keeps the two ways coherent as long as one follows the other: O_DIRECT writes back and drops cached pages
+  /// first.
+  public override var pageCached: BlockDevice {
+    guard let cachedDescriptor else { return self }
+    return PageCachedImage(self, descriptor: cachedDescriptor)
+  }
 
   private static func lock(_ fd: Int32, _ mode: Mode, waitMilliseconds: Int) throws(FSError) {
     var waited = 0
@@ -76,7 +106,16 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
     leastByteCount.store(min(byteCount, self.byteCount), ordering: .relaxed)
   }
 
-  private static func byteCount(of fd: Int32) throws(FSError) -> (bytes: UInt64, isRegular: Bool) {
+  public override func currentByteCount() throws(FSError) -> UInt64 { try Self.byteCount(of: descriptor).bytes }
+
+  public override func extend(to byteCount: UInt64) throws(FSError) { try extendFile(to: byteCount) }
+
+  public override func cut(to byteCount: UInt64) throws(FSError) { try cutFile(to: byteCount) }
+
+  /// The file is not to be shorter than this from now on.
+  func requireLength(_ byteCount: UInt64) { leastByteCount.store(byteCount, ordering: .relaxed) }
+
+  static func byteCount(of fd: Int32) throws(FSError) -> (bytes: UInt64, isRegular: Bool) {
     var status = stat()
     guard fstat(fd, &status) == 0 else { throw .device(operation: .open, byteOffset: 0, errno: errno) }
     switch status.st_mode & S_IFMT {
@@ -89,7 +128,24 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
     }
   }
 
+  public override var identity: ImageIdentity? {
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { return nil }
+    return ImageIdentity(
+      device: UInt64(status.st_dev), inode: UInt64(status.st_ino), rdev: isRegular ? 0 : UInt64(status.st_rdev))
+  }
+
   public override func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(FSError) {
+    try read(into: buffer, at: offset, by: descriptor)
+  }
+
+  public override func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(FSError) {
+    try write(bytes, at: offset, by: descriptor)
+  }
+
+  fileprivate func read(
+    into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64, by descriptor: Int32
+  ) throws(FSError) {
     var done = 0
     while done < buffer.count {
       let count = pread(descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset) + off_t(done))
@@ -103,7 +159,9 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
     }
   }
 
-  public override func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(FSError) {
+  fileprivate func write(
+    _ bytes: UnsafeRawBufferPointer, at offset: UInt64, by descriptor: Int32
+  ) throws(FSError) {
     // A file that was cut short would grow back by being written to, full of holes that read as zeros.
     try checkLength()
     var done = 0
@@ -165,4 +223,26 @@ public final class ImageFile: BlockDevice, @unchecked Sendable {
       throw .imageTruncated(expectedBytes: least, actualBytes: UInt64(status.st_size))
     }
   }
+}
+
+/// An image opened with O_DIRECT, read and written through the host's page cache all the same.
+private final class PageCachedImage: BlockDevice, @unchecked Sendable {
+  private let image: ImageFile
+  private let descriptor: Int32
+
+  init(_ image: ImageFile, descriptor: Int32) {
+    self.image = image
+    self.descriptor = descriptor
+    super.init(byteCount: image.byteCount)
+  }
+
+  override func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(FSError) {
+    try image.read(into: buffer, at: offset, by: descriptor)
+  }
+
+  override func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(FSError) {
+    try image.write(bytes, at: offset, by: descriptor)
+  }
+
+  override func barrier() throws(FSError) { try image.barrier() }
 }

@@ -72,6 +72,8 @@ public struct Superblock: Equatable, Sendable {
   public static let knownIncompatible: UInt64 = 0
   public static let knownReadOnlyCompatible: UInt64 = 0
   public static let labelBytes = 64
+  /// A volume has fewer blocks: its bytes are numbered by 63 bits.
+  public static let totalBlocksLimit: UInt64 = 1 << 51
 
   public init(id: FilesystemID, totalBlocks: UInt64, journalBlocks: UInt64, hashSeed: UInt64, label: String, now: Int64)
   {
@@ -175,15 +177,20 @@ public struct Superblock: Equatable, Sendable {
     return newest
   }
 
-  /// True when all that never changes is the same in both.
+  /// True when all that never changes is the same in both, and the size, which changes from one checkpoint to the next,
+  /// is the same unless they are of two that follow each other.
   public func isOfSameVolume(as other: Superblock) -> Bool {
-    id == other.id && totalBlocks == other.totalBlocks && journalBlocks == other.journalBlocks
-      && hashSeed == other.hashSeed && createdSeconds == other.createdSeconds
+    let (older, newer) = (min(generation, other.generation), max(generation, other.generation))
+    return id == other.id && journalBlocks == other.journalBlocks && hashSeed == other.hashSeed
+      && createdSeconds == other.createdSeconds && (totalBlocks == other.totalBlocks || newer - older == 1)
   }
+
+  /// The fewest blocks this volume can have: those every volume has, and twice its journal.
+  public var leastTotalBlocks: UInt64 { max(Geometry.minimumBlocks, 2 * journalBlocks) }
 
   /// True when the geometry makes sense by itself: no field can lead a reader outside the volume.
   public var isConsistent: Bool {
-    totalBlocks >= Geometry.minimumBlocks && totalBlocks < 1 << 51
+    totalBlocks >= Geometry.minimumBlocks && totalBlocks < Self.totalBlocksLimit
       && journalStart == Geometry.journalStart
       && journalBlocks >= Geometry.minimumJournalBlocks && journalBlocks <= Geometry.maximumJournalBlocks
       && journalBlocks < totalBlocks

@@ -28,7 +28,9 @@ extension MountSession {
       throw .invalid(.argument)
     }
     // Fixed when the image was opened.
-    guard changed.direct == options.direct, changed.cacheBytes == options.cacheBytes else { throw .unsupported }
+    guard changed.direct == options.direct, changed.blockDevice == options.blockDevice,
+      changed.cacheBytes == options.cacheBytes
+    else { throw .unsupported }
     if changed.readOnly {
       if !options.readOnly { try store.syncAll() }
     } else if store.isReadOnly {
@@ -106,7 +108,7 @@ extension MountSession {
 }
 
 extension holdfast_extent {
-  fileprivate init(_ extent: Extent) {
+  init(_ extent: Extent) {
     self.init()
     logical = extent.logical
     physical = extent.physical

@@ -61,12 +61,6 @@ extension MountSession {
     return ControlAnswer(argument)
   }
 
-  func layout(_ call: ControlCall) throws(FSError) -> ControlAnswer {
-    _ = try call.argument(holdfast_layout.self)
-    if store.seals.isStale(call.handle) { throw .stale }
-    throw .unsupported
-  }
-
   func recallStatus(_ call: ControlCall) throws(FSError) -> ControlAnswer {
     var argument = try call.argument(holdfast_recall_status.self)
     if store.seals.isStale(call.handle) { throw .stale }
@@ -149,7 +143,7 @@ extension SealSpecification {
 }
 
 extension FSError.MapDefect {
-  fileprivate var number: UInt32 {
+  var number: UInt32 {
     switch self {
     case .hole: UInt32(HOLDFAST_DEFECT_HOLE)
     case .unwritten: UInt32(HOLDFAST_DEFECT_UNWRITTEN)

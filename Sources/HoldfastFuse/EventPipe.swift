@@ -10,6 +10,8 @@ final class EventPipe: @unchecked Sendable {
     case ended
     /// SIGTERM, SIGINT or SIGHUP arrived.
     case signalled
+    /// The kernel was told of a first file's blocks, or uses none any more.
+    case kernelHolding
   }
 
   private let reading: Int32
@@ -31,6 +33,12 @@ final class EventPipe: @unchecked Sendable {
   func send(_ event: Event) {
     var byte = event.rawValue
     while write(writing, &byte, 1) < 0, errno == EINTR {}
+  }
+
+  /// The next one; nil when there is none within so many milliseconds.
+  func next(within milliseconds: Int32) -> Event? {
+    var entry = pollfd(fd: reading, events: Int16(POLLIN), revents: 0)
+    return poll(&entry, 1, milliseconds) > 0 ? next() : nil
   }
 
   func next() -> Event {

@@ -19,6 +19,7 @@ struct FuseConnection {
     MountSession.addAllocationOperations(to: &operations)
     MountSession.addXattrOperations(to: &operations)
     MountSession.addControlOperations(to: &operations)
+    MountSession.addBlockOperations(to: &operations)
     userdata = Unmanaged.passRetained(session)
     guard let handle = holdfast_session_new(&operations, userdata.toOpaque()) else {
       userdata.release()

@@ -13,6 +13,10 @@ struct Handle {
   var flags: Int32
   /// chattr +S stood when the file was opened.
   var synchronous = false
+  /// Not opened with direct_io: the kernel caches what is read and written through it.
+  var usesPageCache = false
+  /// Thread that opened it, to be named when it is in somebody's way.
+  var opener: Int32 = 0
   /// What poll(2) left with us, to be told when its answer changes: libfuse's, given back by whoever takes it out.
   var pollNotification: OpaquePointer?
 
@@ -28,10 +32,13 @@ final class HandleTable: @unchecked Sendable {
   private let lock = Lock()
   private var slots: [Slot] = []
   private var free: [UInt32] = []
+  /// Handles of each inode that use the page cache.
+  private var caching: [InodeNumber: Int] = [:]
 
   func insert(_ handle: Handle) -> UInt64 {
     lock.withLock {
       let index: UInt32
+      if handle.usesPageCache { caching[handle.inode, default: 0] += 1 }
       if let reused = free.popLast() {
         index = reused
         slots[Int(index)].handle = handle
@@ -63,10 +70,55 @@ final class HandleTable: @unchecked Sendable {
   func remove(_ id: UInt64) -> Handle? {
     lock.withLock {
       guard let index = index(of: id), let handle = slots[index].handle else { return nil }
+      if handle.usesPageCache { removeCaching(handle.inode) }
       slots[index].handle = nil
       slots[index].sequence &+= 1
       if slots[index].sequence != 0 { free.append(UInt32(index)) }
       return handle
+    }
+  }
+
+  /// The kernel will be told that this handle, just made, is not to use its page cache.
+  func bypassPageCache(_ id: UInt64) {
+    lock.withLock {
+      guard let index = index(of: id), slots[index].handle?.usesPageCache == true else { return }
+      slots[index].handle!.usesPageCache = false
+      removeCaching(slots[index].handle!.inode)
+    }
+  }
+
+  /// Handles of this inode that use the page cache, but for `excepted`: how many, and who opened the first `limit`.
+  func caching(_ inode: InodeNumber, except excepted: Set<UInt64>, limit: Int) -> (count: Int, openers: [Int32]) {
+    lock.withLock {
+      var count = caching[inode] ?? 0
+      for id in excepted {
+        if let index = index(of: id), slots[index].handle?.usesPageCache == true { count -= 1 }
+      }
+      // A look through all there are, only where somebody is in the way.
+      guard count > 0 else { return (0, []) }
+      var openers: [Int32] = []
+      for (index, slot) in slots.enumerated() where openers.count < limit {
+        guard let handle = slot.handle, handle.inode == inode, handle.usesPageCache,
+          !excepted.contains(UInt64(slot.sequence) << 32 | UInt64(index))
+        else { continue }
+        openers.append(handle.opener)
+      }
+      return (count, openers)
+    }
+  }
+
+  private func removeCaching(_ inode: InodeNumber) {
+    let count = caching[inode]!
+    caching[inode] = count > 1 ? count - 1 : nil
+  }
+
+  /// All that are open on an inode. As long as there are open handles: for what is asked seldom.
+  func ids(on inode: InodeNumber) -> [UInt64] {
+    lock.withLock {
+      slots.indices.compactMap { index in
+        let slot = slots[index]
+        return slot.handle?.inode == inode ? UInt64(slot.sequence) << 32 | UInt64(index) : nil
+      }
     }
   }
 

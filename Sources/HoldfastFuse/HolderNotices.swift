@@ -11,11 +11,13 @@ extension MountSession {
   func startHolderNotices() {
     store.seals.onRecall = { [unowned self] asked in notices.submit { self.tellRecalled(asked) } }
     store.seals.onTakenAway = { [unowned self] taken, how in notices.submit { self.tellTakenAway(taken, how) } }
+    store.seals.onWriteLayoutEnded = { [unowned self] inode in dropPages(behindLayoutOf: inode) }
   }
 
   func endHolderNotices() {
     store.seals.onRecall = nil
     store.seals.onTakenAway = nil
+    store.seals.onWriteLayoutEnded = nil
   }
 
   private func tellRecalled(_ asked: [RequestInfo]) {

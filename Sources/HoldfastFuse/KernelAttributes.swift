@@ -9,8 +9,9 @@ import HoldfastStore
 enum CacheTime {
   /// Attributes and names change only through this kernel, which sees each change it asked for; the few that
   /// happen behind its back (flags by ioctl, blocks filled by a seal or trimmed at last close) are announced by
-  /// the `Notifier`. So the kernel may keep what it knows. In seconds.
-  static let forever = 86_400.0
+  /// the `Notifier`. So the kernel may keep what it knows, some thirty years of it: a swap file must be found by its path
+  /// when the daemon is no more (SwapGuard). In seconds.
+  static let forever = 1e9
 }
 
 extension stat {

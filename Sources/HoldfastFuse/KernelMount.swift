@@ -6,6 +6,7 @@
 import CFuse3
 import CPlatform
 import Glibc
+import HoldfastBase
 
 struct KernelMount {
   var source: String
@@ -18,6 +19,8 @@ struct KernelMount {
     guard stat(mountPoint, &status) == 0 else { throw .mountPoint(path: mountPoint, errno: errno) }
     guard status.st_mode & S_IFMT == S_IFDIR else { throw .notDirectory(path: mountPoint) }
     if geteuid() == 0, let descriptor = try mountDirectly(rootMode: status.st_mode & S_IFMT) { return descriptor }
+    // fusermount3 has it for root only, who was refused.
+    if options.blockDevice { throw .refused(path: mountPoint, errno: EPERM) }
     return try mountThroughHelper()
   }
 
@@ -30,7 +33,10 @@ struct KernelMount {
     var data = "fd=\(descriptor),rootmode=\(String(rootMode, radix: 8)),user_id=\(getuid()),group_id=\(getgid())"
     data += ",default_permissions"
     if allowsOthers { data += ",allow_other" }
-    guard mount(source, mountPoint, "fuse.holdfast", kernelFlags, data) != 0 else { return descriptor }
+    // The unit of BMAP; without it the kernel's is 512.
+    if options.blockDevice { data += ",blksize=\(Block.size)" }
+    let type = options.blockDevice ? "fuseblk.holdfast" : "fuse.holdfast"
+    guard mount(source, mountPoint, type, kernelFlags, data) != 0 else { return descriptor }
     let code = errno
     close(descriptor)
     if code == EPERM { return nil }

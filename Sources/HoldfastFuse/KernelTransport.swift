@@ -6,12 +6,13 @@
 ///
 /// - INIT reply: flags libfuse does not know are added when the kernel offered them
 ///   (`HANDLE_KILLPRIV_V2`: no GETXATTR round trip per write; `SETXATTR_EXT`: the kernel tells when an ACL
-///   must clear set-gid; `DIRECT_IO_ALLOW_MMAP`: shared mappings of direct_io opens work).
+///   must clear set-gid). Not `DIRECT_IO_ALLOW_MMAP`: beside a layout there is no shared mapping through the mount.
 /// - TMPFILE (opcode 51) becomes CREATE (35): the payloads are the same, the name is "/", which no CREATE carries.
 /// - SETXATTR with `SETXATTR_EXT` has 8 bytes more before the name; libfuse expects the short form, so the
 ///   payload moves up and the flag travels in a high bit of `flags`.
 /// - WRITE's and OPEN's wish to clear set-id bits travel in a high bit of the open flags, which libfuse copies
 ///   into `fuse_file_info.flags`.
+/// - READ for the page cache carries no lock owner, as one that goes straight to a reader does; that travels likewise.
 /// Offsets are those of <linux/fuse.h>, the kernel's ABI, in the machine's byte order.
 
 import HoldfastBase
@@ -24,14 +25,15 @@ final class KernelTransport: @unchecked Sendable {
     static let handleKillPrivilegesV2 = Features(rawValue: 1 << 28)
     static let extendedSetXattr = Features(rawValue: 1 << 29)
     static let extendedInit = Features(rawValue: 1 << 30)
-    static let directIOAllowsMapping = Features(rawValue: 1 << 36)
-    static let wanted: Features = [.handleKillPrivilegesV2, .extendedSetXattr, .directIOAllowsMapping]
+    static let wanted: Features = [.handleKillPrivilegesV2, .extendedSetXattr]
   }
 
   /// Bits we add to what libfuse hands to the operations; no open or setxattr flag of Linux reaches this high.
   enum Carried {
     /// In `fuse_file_info.flags` of open and write: clear set-id bits.
     static let dropPrivileges: Int32 = 1 << 30
+    /// In `fuse_file_info.flags` of read: the kernel fills its page cache.
+    static let fillsPageCache: Int32 = 1 << 30
     /// In setxattr's flags: this ACL clears set-gid.
     static let aclClearsSetGroupID: Int32 = 1 << 30
   }
@@ -39,6 +41,7 @@ final class KernelTransport: @unchecked Sendable {
   enum Opcode {
     static let forget: UInt32 = 2
     static let open: UInt32 = 14
+    static let read: UInt32 = 15
     static let write: UInt32 = 16
     static let setXattr: UInt32 = 21
     static let initialize: UInt32 = 26
@@ -67,12 +70,15 @@ final class KernelTransport: @unchecked Sendable {
     switch request.load(fromByteOffset: 4, as: UInt32.self) {
     case Opcode.initialize:
       if bodyBytes >= 16 { readInit(request, body: body, bodyBytes: bodyBytes) }
+    case Opcode.read where bodyBytes >= 40:
+      // fuse_read_in: fh, offset, size, read_flags (20), lock_owner, flags (32)
+      if body.load(fromByteOffset: 20, as: UInt32.self) & 0x2 == 0 { Self.carry(Carried.fillsPageCache, in: body + 32) }
     case Opcode.write where bodyBytes >= 40:
       // fuse_write_in: fh, offset, size, write_flags (20), lock_owner, flags (32)
-      if body.load(fromByteOffset: 20, as: UInt32.self) & 0x4 != 0 { Self.carryDropPrivileges(in: body + 32) }
+      if body.load(fromByteOffset: 20, as: UInt32.self) & 0x4 != 0 { Self.carry(Carried.dropPrivileges, in: body + 32) }
     case Opcode.open where bodyBytes >= 8:
       // fuse_open_in: flags, open_flags
-      if body.load(fromByteOffset: 4, as: UInt32.self) & 0x1 != 0 { Self.carryDropPrivileges(in: body) }
+      if body.load(fromByteOffset: 4, as: UInt32.self) & 0x1 != 0 { Self.carry(Carried.dropPrivileges, in: body) }
     case Opcode.tmpfile:
       request.storeBytes(of: Opcode.create, toByteOffset: 4, as: UInt32.self)
     case Opcode.setXattr where added.contains(.extendedSetXattr) && bodyBytes >= 16:
@@ -116,8 +122,8 @@ final class KernelTransport: @unchecked Sendable {
     }
   }
 
-  private static func carryDropPrivileges(in flags: UnsafeMutableRawPointer) {
-    flags.storeBytes(of: flags.load(as: Int32.self) | Carried.dropPrivileges, as: Int32.self)
+  private static func carry(_ bit: Int32, in flags: UnsafeMutableRawPointer) {
+    flags.storeBytes(of: flags.load(as: Int32.self) | bit, as: Int32.self)
   }
 
   /// fuse_setxattr_in: size, flags (4), setxattr_flags (8), padding; then name and value.

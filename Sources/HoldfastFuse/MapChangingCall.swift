@@ -84,7 +84,7 @@ extension MountSession {
 }
 
 /// An operation that waits, as the rest of the session knows it.
-class Parked: @unchecked Sendable {
+class Parked: Interruptible, @unchecked Sendable {
   fileprivate let breaker: UInt64
   fileprivate unowned let session: MountSession
 
@@ -95,7 +95,7 @@ class Parked: @unchecked Sendable {
 
   /// It is not to wait any longer. May be called under libfuse's lock of the request, perhaps while it is being parked:
   /// so the answer is somebody else's errand. Does nothing when the wait is over anyhow.
-  func giveUp() {
+  override func giveUp() {
     guard session.store.seals.giveUp(breaker) else { return }
     session.notices.submit { self.answer(.interrupted) }
   }

@@ -48,6 +48,8 @@ public struct MountOptions: Sendable, Equatable {
   public var kernelFlags: KernelFlags = []
   /// Image opened with O_DIRECT.
   public var direct = false
+  /// Mounted as fuseblk: the kernel claims the image, a block device, and may ask where blocks of sealed files are.
+  public var blockDevice = false
   /// Bytes of metadata kept in memory.
   public var cacheBytes = StoreOptions().cacheBytes
   public var commitSeconds = StoreOptions().commitSeconds
@@ -95,6 +97,7 @@ public struct MountOptions: Sendable, Equatable {
     if let allowOther { parts.append(allowOther ? "allow_other" : "noallow_other") }
     for (flag, name) in Self.kernelFlagNames where kernelFlags.contains(flag) { parts.append(name) }
     if direct { parts.append("direct") }
+    if blockDevice { parts.append("blkdev") }
     parts.append("cache=\(cacheBytes)")
     parts.append("commit=\(commitSeconds)")
     parts.append("seal_policy=\(sealPolicy.rawValue)")
@@ -148,6 +151,7 @@ public struct MountOptions: Sendable, Equatable {
     case "relatime", "atime", "nostrictatime": accessTime = .relatime
     case "strictatime", "norelatime": accessTime = .strictatime
     case "direct": direct = true
+    case "blkdev": blockDevice = true
     case "nosuid": kernelFlags.insert(.noSetID)
     case "suid": kernelFlags.remove(.noSetID)
     case "nodev": kernelFlags.insert(.noDevices)

@@ -22,6 +22,10 @@ final class MountSession: @unchecked Sendable {
   let notifier = Notifier(name: "notifier")
   /// Of pages: the kernel may wait for one that a parked write has locked, and nobody else is to wait with it.
   let pageNotifier = Notifier(name: "page notifier")
+  /// Grants and returns of layouts wait for pages to be flushed, of one file in order; several so that one whose pages
+  /// somebody has locked does not hold up all.
+  let layoutNotifiers = (0..<4).map { Notifier(name: "layouts \($0)") }
+  let cachedPages = CachedPages()
   let counters = OperationCounters()
   let buffers = TransferBuffers()
   let snapshots = TextSnapshots()
@@ -32,6 +36,9 @@ final class MountSession: @unchecked Sendable {
   let longRetries = Errands(name: "long retries", threads: 2)
   /// What is brief and must not wait for those: holders are told of recalls, interrupted callers answered.
   let notices = Errands(name: "notices", threads: 1)
+  /// Growing and shrinking the volume, which may take minutes: one at a time, on a thread of its own.
+  let resizes = Errands(name: "resize", threads: 1)
+  let resizing = ResizeSlot()
   let capabilities = FileCapabilities()
   let processWatcher: ProcessWatcher
   let log: SessionLog

@@ -54,7 +54,10 @@ public enum MountedVolume {
         }
       }
       defer { store.onFailure = nil }
+      if options.blockDevice { SwapGuard.protectFromMemoryKiller() }
       let events = EventPipe()
+      store.seals.onKernelHolding = { _ in events.send(.kernelHolding) }
+      defer { store.seals.onKernelHolding = nil }
       let signals = SignalWatch(events)
       defer { signals.end() }
       let mount = KernelMount(source: image, mountPoint: mountPoint, options: options)
@@ -66,11 +69,15 @@ public enum MountedVolume {
       session.transport.onInitialized = { events.send(.ready) }
       session.notifier.start(connection.handle)
       session.pageNotifier.start(connection.handle)
+      for notifier in session.layoutNotifiers { notifier.start(connection.handle) }
       session.retries.start()
       session.longRetries.start()
+      session.resizes.start()
       session.notices.start()
       workers.start()
-      let isReady = wait(for: events, session: session) {
+      let swapGuard = SwapGuard(connection: fuse_session_fd(connection.handle))
+      defer { swapGuard.end() }
+      let isReady = wait(for: events, session: session, swapGuard) {
         onReady()
         // Said now: before, in the background, there is nowhere to say it.
         if store.superblock.state.contains(.errors) {
@@ -82,13 +89,16 @@ public enum MountedVolume {
       workers.stop()
       // Nobody asks any more: what still waits is answered, and whoever would wake or fence somebody ends.
       session.parkingLot.close()
+      session.resizing.close()
       session.processWatcher.stop()
       session.endHolderNotices()
       session.retries.stop()
       session.longRetries.stop()
+      session.resizes.stop()
       session.notices.stop()
       session.notifier.stop()
       session.pageNotifier.stop()
+      for notifier in session.layoutNotifiers { notifier.stop() }
       return isReady ? .success(()) : .failure(.session)
     } catch {
       return .failure(error)
@@ -96,27 +106,55 @@ public enum MountedVolume {
   }
 
   /// Until the session is over or a signal asks for its end; whether the mount ever answered.
-  private static func wait(for events: EventPipe, session: MountSession, onReady: () -> Void) -> Bool {
+  private static func wait(
+    for events: EventPipe, session: MountSession, _ swapGuard: SwapGuard, onReady: () -> Void
+  ) -> Bool {
     var device: MountTable.Device?
     var isReady = false
+    /// A signal has asked for the end.
+    var isEndDue = false
+    var isPutOff = false
     while true {
-      switch events.next() {
+      switch isEndDue ? events.next(within: swapQuestionMilliseconds) : events.next() {
       case .ready:
         device = MountTable.device(mountedOn: session.mountPoint)
-        if let device { ReadAhead.raise(device) }
+        if let device { ReadAhead.raise(device, isBlockDevice: session.options.blockDevice) }
         isReady = true
         onReady()
       case .ended:
         return isReady
       case .signalled:
-        session.log.logger.notice("a signal asks for the end: detaching \(session.mountPoint)")
-        // Writers that wait may have pages locked that the flush waits for.
-        session.parkingLot.close()
-        flush(session.mountPoint)
-        KernelMount.detach(session.mountPoint, device: device)
+        if !isEndDue { session.log.logger.notice("a signal asks for the end") }
+        isEndDue = true
+      case .kernelHolding:
+        if !swapGuard.keep(session.store.seals.kernelHoldsAny) {
+          session.log.logger.warning("no swap guard: if this daemon dies, swapoff will not work")
+        }
+      case nil: break
+      }
+      guard isEndDue else { continue }
+      // swapoff finds its file by path: detached, the machine would swap to it until it is switched off.
+      if session.store.seals.kernelHoldsAny, let device, SwapFiles.isAny(on: device) {
+        if !isPutOff {
+          session.log.logger.notice("the end is put off until the machine swaps to no file here (swapoff)")
+        }
+        isPutOff = true
+      } else {
+        detach(session, device)
         return isReady
       }
     }
+  }
+
+  /// While the end is put off. The kernel tells nobody of a swapoff but by closing the file, which others may have open.
+  private static let swapQuestionMilliseconds: Int32 = 1000
+
+  private static func detach(_ session: MountSession, _ device: MountTable.Device?) {
+    session.log.logger.notice("detaching \(session.mountPoint)")
+    // Writers that wait may have pages locked that the flush waits for.
+    session.parkingLot.close()
+    flush(session.mountPoint)
+    KernelMount.detach(session.mountPoint, device: device)
   }
 
   /// Pages written through mappings are the kernel's until it writes them back; the workers serve that meanwhile.
@@ -130,8 +168,10 @@ public enum MountedVolume {
 
 /// How far ahead of a sequential reader the kernel reads: its default of 128 KiB makes READs small. Root only.
 enum ReadAhead {
-  static func raise(_ device: MountTable.Device) {
+  static func raise(_ device: MountTable.Device, isBlockDevice: Bool) {
     let kibibytes = TransferBuffers.bytes >> 10
-    SmallFile.write("\(kibibytes)\n", to: "/sys/class/bdi/\(device.major):\(device.minor)/read_ahead_kb")
+    // Of a block device's mount the number is the device's, which has settings of its own by that name.
+    let name = "\(device.major):\(device.minor)" + (isBlockDevice ? "-fuseblk" : "")
+    SmallFile.write("\(kibibytes)\n", to: "/sys/class/bdi/\(name)/read_ahead_kb")
   }
 }

@@ -11,6 +11,10 @@ import HoldfastBase
 final class Notifier: @unchecked Sendable {
   private enum Message {
     case pages(InodeNumber, offset: Int64, length: Int64)
+    /// All pages of the file; then `done`, with whether the kernel was told.
+    case flush(InodeNumber, done: @Sendable (Bool) -> Void)
+    /// When everything before has been told.
+    case call(@Sendable () -> Void)
     case attributes(InodeNumber)
     /// libfuse's; given back when it was told.
     case poll(OpaquePointer)
@@ -37,6 +41,13 @@ final class Notifier: @unchecked Sendable {
     post(.pages(inode, offset: start, length: Int64(clamping: length)))
   }
 
+  /// Writes the file's dirty pages back and drops all of them; then calls `done`, on the notifier's thread, with false when
+  /// the mount ended before.
+  func flushPages(of inode: InodeNumber, done: @escaping @Sendable (Bool) -> Void) { post(.flush(inode, done: done)) }
+
+  /// Calls `errand` on the notifier's thread when all that was posted before has been told, or the mount ended.
+  func call(_ errand: @escaping @Sendable () -> Void) { post(.call(errand)) }
+
   func invalidateAttributes(of inode: InodeNumber) { post(.attributes(inode)) }
 
   /// Whoever polls asks again. Takes the notification over.
@@ -47,8 +58,11 @@ final class Notifier: @unchecked Sendable {
   func stop() {
     lock.lock()
     isStopped = true
-    queue.forEach(Self.drop)
+    let dropped = queue
     queue.removeAll()
+    lock.unlock()
+    dropped.forEach(Self.drop)
+    lock.lock()
     changed.broadcast()
     if !isIdle { _ = changed.wait(lock, milliseconds: 1000) }
     let ended = isIdle
@@ -58,19 +72,23 @@ final class Notifier: @unchecked Sendable {
   }
 
   private func post(_ message: Message) {
-    lock.lock()
-    if isStopped {
-      Self.drop(message)
-    } else {
+    let isDropped = lock.withLock {
+      if isStopped { return true }
       queue.append(message)
       changed.signal()
+      return false
     }
-    lock.unlock()
+    if isDropped { Self.drop(message) }
   }
 
   /// A message that is not going to be sent.
   private static func drop(_ message: Message) {
-    if case .poll(let notification) = message { fuse_pollhandle_destroy(notification) }
+    switch message {
+    case .poll(let notification): fuse_pollhandle_destroy(notification)
+    case .flush(_, let done): done(false)
+    case .call(let errand): errand()
+    case .pages, .attributes: break
+    }
   }
 
   private func run(_ session: OpaquePointer) {
@@ -87,6 +105,10 @@ final class Notifier: @unchecked Sendable {
         switch message {
         case .pages(let inode, let offset, let length):
           _ = fuse_lowlevel_notify_inval_inode(session, inode, off_t(offset), off_t(length))
+        case .flush(let inode, let done):
+          _ = fuse_lowlevel_notify_inval_inode(session, inode, 0, 0)
+          done(true)
+        case .call(let errand): errand()
         case .attributes(let inode):
           _ = fuse_lowlevel_notify_inval_inode(session, inode, -1, 0)
         case .poll(let notification):

@@ -6,7 +6,7 @@ import Synchronization
 enum Operation: Int, CaseIterable, Sendable {
   case lookup, forget, getattr, statx, setattr, readlink, mknod, mkdir, unlink, rmdir, symlink, rename, link
   case open, create, tmpfile, read, write, release, fsync, opendir, readdir, readdirplus, releasedir, fsyncdir
-  case statfs, setxattr, getxattr, listxattr, removexattr, fallocate, lseek, copyFileRange, ioctl, poll
+  case statfs, setxattr, getxattr, listxattr, removexattr, fallocate, lseek, copyFileRange, ioctl, poll, bmap
 }
 
 final class OperationCounters: @unchecked Sendable {

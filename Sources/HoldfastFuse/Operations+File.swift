@@ -20,8 +20,10 @@ extension MountSession {
     operations.create = { request, parent, name, mode, info in
       serving(request).create(Reply(request), UnsafeRawBufferPointer(cString: name), in: parent, mode: mode, info!)
     }
-    operations.read = { request, inode, size, offset, _ in
-      serving(request).read(Reply(request), inode, size: size, at: UInt64(offset))
+    operations.read = { request, inode, size, offset, info in
+      let session = serving(request)
+      if info!.pointee.flags & KernelTransport.Carried.fillsPageCache != 0 { session.cachedPages.add(inode) }
+      session.read(Reply(request), inode, size: size, at: UInt64(offset))
     }
     operations.write = { request, inode, bytes, count, offset, info in
       let reply = Reply<Written>(request)
@@ -48,7 +50,7 @@ extension MountSession {
 
     func make(in session: MountSession) throws(FSError) -> Handle {
       let flags = info.flags & ~KernelTransport.Carried.dropPrivileges
-      var handle = Handle(inode: inode, flags: flags)
+      var handle = Handle(inode: inode, flags: flags, usesPageCache: true, opener: caller.pid)
       if case .shutDown = session.store.health { throw .shutDown }
       if handle.isWriting || flags & O_TRUNC != 0 { try prepareWriting(&handle, session) }
       return handle
@@ -97,7 +99,8 @@ extension MountSession {
         isUnnamed
         ? try store.makeUnnamed(new, in: parent, by: reply.caller)
         : try store.make(new, name, in: parent, by: reply.caller)
-      begin(Handle(inode: attributes.inode, flags: info.pointee.flags & ~KernelTransport.Carried.dropPrivileges), info)
+      let flags = info.pointee.flags & ~KernelTransport.Carried.dropPrivileges
+      begin(Handle(inode: attributes.inode, flags: flags, usesPageCache: true, opener: reply.caller.pid), info)
       store.retain(attributes.inode)
       if !reply.send(attributes, info) {
         end(info.pointee.fh)
@@ -113,9 +116,17 @@ extension MountSession {
     store.retain(handle.inode)
     store.opened(handle.inode, writing: handle.isWriting)
     info.pointee.fh = handles.insert(handle)
+    // The handle first, then the look for layouts: a grant looks in the other order, so one of the two sees the other.
+    let use = store.seals.pageCacheUse(of: handle.inode)
+    if use == .none {
+      handles.bypassPageCache(info.pointee.fh)
+      info.pointee.direct_io = 1
+      return
+    }
     // What the kernel has cached of the file stays true: see `CacheTime.forever`. But a read served from there shows no
     // access, and every access is to be seen with strictatime.
-    info.pointee.keep_cache = options.accessTime == .strictatime ? 0 : 1
+    let keeps = options.accessTime != .strictatime && use == .free && !cachedPages.isOutdated(handle.inode)
+    info.pointee.keep_cache = keeps ? 1 : 0
   }
 
   fileprivate func end(_ id: UInt64) {
@@ -164,6 +175,9 @@ extension MountSession {
     private var isWriteback: Bool { info.writepage != 0 }
 
     func make(in session: MountSession) throws(FSError) -> Int {
+      if isWriteback, session.refusesWriteback(of: inode, offset, UInt64(bytes.count)) { throw .laidOut }
+      let handle = session.handles[info.fh]
+      if handle?.usesPageCache == true, info.flags & O_DIRECT == 0 { session.cachedPages.add(inode) }
       let mark = session.clearsPrivileges ? session.capabilities.mark(of: inode) : nil
       let count = try session.store.write(
         inode, bytes, at: offset, append: !isWriteback && info.flags & O_APPEND != 0,
@@ -172,7 +186,7 @@ extension MountSession {
         by: isWriteback ? .daemon : session.caller(caller, changing: inode),
         waits: !isWriteback && info.flags & O_NONBLOCK == 0)
       if let mark { session.capabilities.forget(inode, mark) }
-      if session.handles[info.fh]?.synchronous == true { try session.store.sync(inode, dataOnly: false) }
+      if handle?.synchronous == true { try session.store.sync(inode, dataOnly: false) }
       return count
     }
 

@@ -49,29 +49,30 @@ extension MountSession {
       let call = ControlCall(
         inode: inode, handle: info!.pointee.fh, input: UnsafeRawBufferPointer(start: input, count: inputBytes),
         caller: reply.caller)
-      if command == holdfast_ioc_prepare {
-        session.performChange(reply, call) { () throws(FSError) in try PrepareCall(call) }
-      } else if command == holdfast_ioc_defrag {
-        session.performChange(reply, call) { () throws(FSError) in try DefragmentCall(call) }
-      } else {
-        session.control(reply, command: command, call)
+      switch command {
+      case holdfast_ioc_prepare: session.perform(reply, call, PrepareCall.init)
+      case holdfast_ioc_defrag: session.perform(reply, call, DefragmentCall.init)
+      case holdfast_ioc_layout_return: session.perform(reply, call, LayoutReturnCall.init)
+      case holdfast_ioc_layout_get: session.getLayout(reply, call)
+      case holdfast_ioc_resize: session.resize(reply, call)
+      default: session.control(reply, command: command, call)
       }
     }
   }
 
-  /// Those that may have to wait.
-  private func performChange<Call: MapChangingCall>(
-    _ reply: consuming Reply<Control>, _ call: ControlCall, _ parse: () throws(FSError) -> Call
+  /// One of those that may have to wait.
+  private func perform<Call: MapChangingCall>(
+    _ reply: consuming Reply<Control>, _ call: ControlCall, _ parse: (ControlCall) throws(FSError) -> Call
   ) where Call.Answer == Control {
-    let change: Call
+    let parsed: Call
     do throws(FSError) {
-      change = try parse()
+      parsed = try parse(call)
     } catch {
       counters.count(.ioctl)
       fail(reply, error, .ioctl, call.inode)
       return
     }
-    perform(change, reply)
+    perform(parsed, reply)
   }
 
   private func control(_ reply: consuming Reply<Control>, command: UInt32, _ call: ControlCall) {
@@ -82,11 +83,7 @@ extension MountSession {
         reply.fail(errno: ENOTTY)
         return
       }
-      if let error = answer.error {
-        counters.countFailure(.ioctl)
-        log.note(error, operation: .ioctl, inode: call.inode)
-      }
-      reply.send(answer.bytes, result: -(answer.error?.errno ?? 0))
+      send(answer, reply, of: call.inode)
     } catch {
       fail(reply, error, .ioctl, call.inode)
     }
@@ -99,7 +96,6 @@ extension MountSession {
     case holdfast_ioc_unseal: try release(call, pin: false)
     case holdfast_ioc_pin: try take(call, pin: true)
     case holdfast_ioc_unpin: try release(call, pin: true)
-    case holdfast_ioc_layout_get, holdfast_ioc_layout_return: try layout(call)
     case holdfast_ioc_recall_status: try recallStatus(call)
     case holdfast_ioc_holders: try page(call) { store.seals.holdersJSON(of: call.inode) }
     case holdfast_ioc_seals: try page(call) { store.seals.allHoldersJSON() }

@@ -83,14 +83,14 @@ extension MountSession {
 
   private func forget(_ reply: consuming Reply<Nothing>, _ inode: InodeNumber, count: UInt64) {
     counters.count(.forget)
-    store.release(inode, count: count)
+    if store.release(inode, count: count) { cachedPages.forget(inode) }
     reply.send()
   }
 
   private func forget(_ reply: consuming Reply<Nothing>, _ forgets: UnsafeBufferPointer<fuse_forget_data>) {
     for forget in forgets {
       counters.count(.forget)
-      store.release(forget.ino, count: forget.nlookup)
+      if store.release(forget.ino, count: forget.nlookup) { cachedPages.forget(forget.ino) }
     }
     reply.send()
   }

@@ -27,12 +27,12 @@ struct Reply<Kind>: ~Copyable {
     return request
   }
 
-  /// From now on a signal to the caller is `parked`'s to hear of: perhaps at once, under libfuse's lock of the request.
-  /// - Precondition: `parked` lives until `ignoreInterrupts` returns.
-  borrowing func onInterrupt(_ parked: Parked) {
+  /// From now on a signal to the caller is `waiting`'s to hear of: perhaps at once, under libfuse's lock of the request.
+  /// - Precondition: `waiting` lives until `ignoreInterrupts` returns.
+  borrowing func onInterrupt(_ waiting: Interruptible) {
     fuse_req_interrupt_func(
-      request, { _, parked in Unmanaged<Parked>.fromOpaque(parked!).takeUnretainedValue().giveUp() },
-      Unmanaged.passUnretained(parked).toOpaque())
+      request, { _, waiting in Unmanaged<Interruptible>.fromOpaque(waiting!).takeUnretainedValue().giveUp() },
+      Unmanaged.passUnretained(waiting).toOpaque())
   }
 
   /// Waits for a callback under way. To be called before the answer, with which libfuse frees the request.
@@ -54,6 +54,22 @@ struct Reply<Kind>: ~Copyable {
 struct Interruption {
   fileprivate let request: fuse_req_t
   var hasCome: Bool { fuse_req_interrupted(request) != 0 }
+}
+
+/// A reply for a closure to send, which cannot own one.
+final class HeldReply<Kind>: @unchecked Sendable {
+  private var reply: Reply<Kind>?
+
+  init(_ reply: consuming Reply<Kind>) { self.reply = consume reply }
+
+  /// Once; whoever takes it sends.
+  func take() -> Reply<Kind> { reply.take()! }
+}
+
+/// An operation whose caller may be tired of it.
+class Interruptible: @unchecked Sendable {
+  /// The operation is to end soon. Called under libfuse's lock of the request: waits for nothing, answers nothing.
+  func giveUp() { fatalError("abstract") }
 }
 
 /// Success without more to say.
@@ -146,6 +162,12 @@ extension Reply where Kind == AttributeValue {
 enum Position {}
 extension Reply where Kind == Position {
   consuming func send(_ offset: UInt64) { fuse_reply_lseek(take(), off_t(offset)) }
+}
+
+/// Where a block of a file is, in blocks of the device; 0 for nowhere.
+enum BlockPlace {}
+extension Reply where Kind == BlockPlace {
+  consuming func send(_ block: UInt64) { fuse_reply_bmap(take(), block) }
 }
 
 enum VolumeStat {}

@@ -73,6 +73,7 @@ extension HeldBlocks {
     json.member("inode", inode)
     json.member("blocks", blocks)
     json.member("leased", isLeased)
+    json.member("kernel", isKnownToKernel)
     json.key("pids")
     json.beginArray()
     for pid in fencedProcesses { json.value(pid) }

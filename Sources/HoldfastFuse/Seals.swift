@@ -25,14 +25,15 @@ extension MountSession {
   /// - Precondition: `checkSealRight` passed.
   /// - Throws: `.notPermitted` also for a process of another user and for a longer grace than the mount's.
   func takeSeal(
-    _ specification: SealSpecification, name: String, handle: UInt64?, createOnly: Bool, of inode: InodeNumber,
-    by caller: Credentials
+    _ specification: SealSpecification, name: String, handle: UInt64?, layout: LayoutAccess? = nil, createOnly: Bool,
+    of inode: InodeNumber, by caller: Credentials
   ) throws(FSError) -> SealGrant {
     let taker = Credentials(
       uid: caller.uid, gid: caller.gid, pid: ProcessInfo.process(ofThread: caller.pid) ?? caller.pid)
-    let request = SealRequest(
+    var request = SealRequest(
       specification, name: name, handle: handle, taker: taker,
       defaultGraceSeconds: store.seals.options.defaultGraceSeconds, command: ProcessInfo.command(of: taker.pid))
+    request.layout = layout
     if case .breakable(let grace) = request.kind, grace > store.seals.options.defaultGraceSeconds,
       !isAdministrator(caller)
     {

@@ -45,7 +45,8 @@ struct FencedHolders {
     switch request.lifetime {
     case .handle(let handle): add(.handle(handle), request.holderPid, inode)
     case .process(let process): add(.process(process), process, inode)
-    case .name, .persistent, .lease: break
+    // What the kernel knows is KernelHolders' to say.
+    case .name, .persistent, .lease, .kernel: break
     }
   }
 

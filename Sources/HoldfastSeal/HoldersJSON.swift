@@ -18,6 +18,8 @@ extension RequestInfo {
     } else {
       json.null()
     }
+    json.key("layout")
+    if let layout = request.layout { json.value(layout.rawValue) } else { json.null() }
     json.member("name", request.name)
     json.member("pid", request.holderPid)
     json.member("uid", request.uid)

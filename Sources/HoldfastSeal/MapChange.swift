@@ -99,6 +99,8 @@ public struct Actor: Equatable, Sendable {
   public var background: Bool
   /// Parks while holders are recalled; else it is told to try again (O_NONBLOCK, writeback).
   public var waits: Bool
+  /// The layout that is being returned with the change: whatever its kind, it ends with it.
+  public var returning: UInt64?
 
   public init(credentials: Credentials, handle: UInt64?, background: Bool = false, waits: Bool = false) {
     self.credentials = credentials

@@ -96,6 +96,10 @@ extension SealTable.State {
     func judge(_ change: MapChange) {
       if refused != nil { return }
       index.visit(inode, within: change.reach) { slot in
+        if let returning = actor.returning, index[slot].id == returning {
+          own.append(slot)
+          return true
+        }
         switch ConflictRule.judge(change, against: index.claim(slot), by: actor) {
         case .none: break
         case .refuse: refused = (slot, change)

@@ -37,6 +37,8 @@ public struct RefusalCounters: Equatable, Sendable {
   public internal(set) var skipped: UInt64 = 0
   /// Changes that did not wait for a recall (O_NONBLOCK, writeback): EAGAIN.
   public internal(set) var recallInFlight: UInt64 = 0
+  /// Pages not written back because a layout stood for writing.
+  public internal(set) var writeback: UInt64 = 0
   /// Requests that were not granted, by why not.
   public internal(set) var requests = RequestRefusals()
 
@@ -52,6 +54,7 @@ public struct RefusalCounters: Equatable, Sendable {
     for kind in MapChange.Kind.allCases { json.member(kind.rawValue, count(of: kind)) }
     json.member("skipped", skipped)
     json.member("recall_in_flight", recallInFlight)
+    json.member("writeback", writeback)
     json.key("requests")
     json.beginObject()
     json.member("not_permitted", requests.notPermitted)
@@ -116,6 +119,8 @@ struct RefusalLog {
   private var next = 0
 
   mutating func addRecallInFlight() { counters.recallInFlight += 1 }
+
+  mutating func addWriteback() { counters.writeback += 1 }
 
   mutating func add(_ error: FSError) { counters.requests.add(error) }
 

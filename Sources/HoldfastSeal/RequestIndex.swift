@@ -20,9 +20,11 @@ struct RequestIndex {
     var generation: UInt64
     /// When it is fenced, on the monotonic clock; nil while nobody has asked for it back.
     var fencedAt: Int64?
+    /// A layout whose page cache has been flushed: what is written back from now on would overwrite its stores.
+    var isFlushed = false
   }
 
-  /// What a user holds, or all; the daemon's own requests for leases are nobody's.
+  /// What a user holds, or all; the daemon's own requests, for leases and for the kernel, are nobody's.
   struct Usage: Equatable {
     var requests = 0
     var pinnedBytes: UInt64 = 0
@@ -61,6 +63,8 @@ struct RequestIndex {
     var breakable = Group()
     /// Requests bound to a process.
     var processBound = 0
+    /// Those that are layouts.
+    var layouts = SlotSet()
 
     subscript(isBreakable: Bool) -> Group {
       get { isBreakable ? breakable : hard }
@@ -76,6 +80,10 @@ struct RequestIndex {
   private var identities: [IdentityKey: Slot] = [:]
   private var handles: [UInt64: SlotSet] = [:]
   private var processes: [Int32: SlotSet] = [:]
+  /// Layouts on the mount.
+  private(set) var layoutCount = 0
+  /// Of those, the ones for writing.
+  private(set) var writeLayoutCount = 0
   /// Of users who have limits.
   private var users: [UInt32: Usage] = [:]
   /// Of all those users together.
@@ -115,6 +123,14 @@ struct RequestIndex {
     return entry.hard.wholeFile.count + entry.breakable.wholeFile.count
   }
 
+  /// Whether a hard request covers the whole file that is not the daemon's own.
+  func hasSealOfSomebodys(_ inode: InodeNumber) -> Bool {
+    inodes[inode]?.hard.wholeFile.slots.contains {
+      let lifetime = standing[$0]!.request.lifetime
+      return lifetime != .lease && lifetime != .kernel
+    } ?? false
+  }
+
   func processBoundCount(of inode: InodeNumber) -> Int { inodes[inode]?.processBound ?? 0 }
 
   /// Calls `body` with the requests of `inode` within `reach`, the hard ones first, until it returns false.
@@ -136,6 +152,13 @@ struct RequestIndex {
     }
   }
 
+  /// Layouts on the inode, in no order.
+  func layouts(of inode: InodeNumber) -> [Slot] { inodes[inode]?.layouts.slots ?? [] }
+
+  func hasWriteLayouts(_ inode: InodeNumber) -> Bool {
+    layouts(of: inode).contains { standing[$0]!.request.layout?.isWriting == true }
+  }
+
   func usage(of uid: UInt32) -> Usage { users[uid] ?? Usage() }
   var processCount: Int { processes.count }
 
@@ -152,7 +175,9 @@ struct RequestIndex {
   /// Adds a request whose identity does not stand on this inode.
   mutating func add(_ request: SealRequest, inode: InodeNumber, generation: UInt64) -> Slot {
     lastID += 1
-    let entry = Standing(id: lastID, inode: inode, request: request, generation: generation)
+    // Of a lease that was found nothing has been cached yet.
+    let entry = Standing(
+      id: lastID, inode: inode, request: request, generation: generation, isFlushed: request.lifetime == .lease)
     let slot: Slot
     if let free = freeSlots.popLast() {
       slot = free
@@ -171,12 +196,17 @@ struct RequestIndex {
     } else {
       inodes[inode]![request.isBreakable].wholeFile.insert(slot)
     }
+    if let layout = request.layout {
+      inodes[inode]!.layouts.insert(slot)
+      layoutCount += 1
+      if layout.isWriting { writeLayoutCount += 1 }
+    }
     switch request.lifetime {
     case .handle(let handle): handles[handle, default: SlotSet()].insert(slot)
     case .process(let pid):
       processes[pid, default: SlotSet()].insert(slot)
       inodes[inode]!.processBound += 1
-    case .name, .persistent, .lease: break
+    case .name, .persistent, .lease, .kernel: break
     }
     if request.isCounted {
       users[request.uid, default: Usage()].add(request)
@@ -188,6 +218,9 @@ struct RequestIndex {
   /// Its holder is asked to let go until `deadline`.
   mutating func recall(_ slot: Slot, until deadline: Int64) { standing[slot]!.fencedAt = deadline }
 
+  /// A layout's page cache has been flushed.
+  mutating func setFlushed(_ slot: Slot) { standing[slot]!.isFlushed = true }
+
   @discardableResult
   mutating func remove(_ slot: Slot) -> Standing {
     let entry = standing[slot]!
@@ -196,6 +229,11 @@ struct RequestIndex {
     freeSlots.append(slot)
     identities[IdentityKey(inode: entry.inode, identity: request.identity)] = nil
     inodes[entry.inode]!.all.remove(slot)
+    if let layout = request.layout {
+      inodes[entry.inode]!.layouts.remove(slot)
+      layoutCount -= 1
+      if layout.isWriting { writeLayoutCount -= 1 }
+    }
     if claims[slot].ownerProcess != nil { inodes[entry.inode]!.processBound -= 1 }
     if inodes[entry.inode]!.all.isEmpty {
       inodes[entry.inode] = nil
@@ -211,7 +249,7 @@ struct RequestIndex {
     case .process(let pid):
       processes[pid]!.remove(slot)
       if processes[pid]!.isEmpty { processes[pid] = nil }
-    case .name, .persistent, .lease: break
+    case .name, .persistent, .lease, .kernel: break
     }
     if request.isCounted {
       users[request.uid]!.subtract(request)
@@ -246,7 +284,7 @@ struct RequestIndex {
       switch entry.request.lifetime {
       case .handle(let handle): precondition(handles[handle]!.slots.contains(slot))
       case .process(let pid): precondition(processes[pid]!.slots.contains(slot))
-      case .name, .persistent, .lease: break
+      case .name, .persistent, .lease, .kernel: break
       }
       if entry.request.isCounted { recount[entry.request.uid, default: Usage()].add(entry.request) }
     }
@@ -257,7 +295,10 @@ struct RequestIndex {
       precondition(entry.all.count > 0)
       precondition(groups.reduce(0) { $0 + $1.wholeFile.count + $1.pins.count } == entry.all.count)
       precondition(entry.all.slots.count { claims[$0].ownerProcess != nil } == entry.processBound)
+      precondition(
+        entry.layouts.slots.sorted() == entry.all.slots.filter { self[$0].request.layout != nil }.sorted())
     }
+    precondition(layoutCount == inodes.values.reduce(0) { $0 + $1.layouts.count })
     precondition(handles.values.allSatisfy { !$0.isEmpty } && processes.values.allSatisfy { !$0.isEmpty })
   }
 }

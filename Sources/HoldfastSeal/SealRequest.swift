@@ -35,6 +35,8 @@ public enum SealLifetime: Equatable, Sendable {
   case persistent
   /// Until nobody leases the inode any more: the daemon's own, for holders it found when it started.
   case lease
+  /// Until every handle is closed that was open when the kernel was told of the map: the daemon's own, for BMAP.
+  case kernel
 
   public var description: String {
     switch self {
@@ -43,6 +45,7 @@ public enum SealLifetime: Equatable, Sendable {
     case .name: "name"
     case .persistent: "persistent"
     case .lease: "lease"
+    case .kernel: "kernel"
     }
   }
 }
@@ -57,19 +60,43 @@ public enum SealPreparation: UInt8, Equatable, Sendable {
   case asIs = 2
 }
 
+/// What the holder of a layout does through the image; what the kernel's page cache may do meanwhile follows from it
+/// (docs/decisions/0009-layouts.md).
+public enum LayoutAccess: String, Equatable, Sendable {
+  case read
+  /// Nobody else uses the page cache.
+  case write
+  /// Others may: what they see is as of their open.
+  case sharedWrite = "shared write"
+
+  public var isWriting: Bool { self != .read }
+}
+
 /// What tells requests of one inode apart (rule 10).
 public enum RequestIdentity: Hashable, Sendable {
   /// Named, process-bound and persistent requests: user of the taker, and name.
   case named(uid: UInt32, name: String)
   /// Pins of one handle may share a name: their blocks tell them apart. nil: of the whole file.
   case handle(UInt64, name: String, pinned: BlockRange? = nil)
+  /// Layouts of one handle are told apart by their blocks, and from its seals and pins. nil: of the whole file.
+  case layout(handle: UInt64, pinned: BlockRange?)
   /// The daemon's own, for the leases on an inode; users see it as a default request, which is not theirs to release.
   case lease
+  /// The daemon's own, for what the kernel was told of the inode's map; likewise.
+  case kernel
 
   public var name: String {
     switch self {
     case .named(_, let name), .handle(_, let name, _): name
-    case .lease: ""
+    case .layout, .lease, .kernel: ""
+    }
+  }
+
+  /// Of those bound to one.
+  var handle: UInt64? {
+    switch self {
+    case .handle(let handle, _, _), .layout(let handle, _): handle
+    case .named, .lease, .kernel: nil
     }
   }
 }
@@ -78,6 +105,8 @@ public struct SealRequest: Equatable, Sendable {
   public var kind: SealKind
   public var scope: SealScope
   public var lifetime: SealLifetime
+  /// Not nil: the request is a layout.
+  public var layout: LayoutAccess?
   /// Valid by `SealName`; "" is the default request.
   public var name: String
   /// Of the taker. `pid` is its process (thread group), 0 when unknown.
@@ -121,6 +150,15 @@ public struct SealRequest: Equatable, Sendable {
     self.init(
       lifetime: .lease, name: "", taker: Credentials(uid: 0, gid: 0, pid: pid),
       command: pid > 0 ? ProcessInfo.command(of: pid) : "")
+    // What they had is not known any more: the most that can be had.
+    layout = .write
+  }
+
+  /// What stands for the kernel's knowledge of a map, asked for by `asker`.
+  init(heldByKernelFor asker: Credentials) {
+    self.init(
+      lifetime: .kernel, name: "", taker: Credentials(uid: 0, gid: 0, pid: asker.pid),
+      command: ProcessInfo.command(of: asker.pid))
   }
 
   /// The request that `specification` describes: bound to `handle` where one is given, else to the process,
@@ -153,9 +191,11 @@ public struct SealRequest: Equatable, Sendable {
 
   public var identity: RequestIdentity {
     switch lifetime {
+    case .handle(let handle) where layout != nil: .layout(handle: handle, pinned: scope.blocks)
     case .handle(let handle): .handle(handle, name: name, pinned: scope.blocks)
     case .process, .name, .persistent: .named(uid: uid, name: name)
     case .lease: .lease
+    case .kernel: .kernel
     }
   }
 
@@ -167,7 +207,7 @@ public struct SealRequest: Equatable, Sendable {
   /// Bound to somebody who may still be there, an unlinked file or not.
   var hasHolder: Bool {
     switch lifetime {
-    case .handle, .process, .lease: true
+    case .handle, .process, .lease, .kernel: true
     case .name, .persistent: false
     }
   }
@@ -199,7 +239,7 @@ public struct SealRequest: Equatable, Sendable {
     switch lifetime {
     case .handle(let handle): claim.ownerHandle = handle
     case .process(let pid): claim.ownerProcess = pid
-    case .name, .persistent, .lease: break
+    case .name, .persistent, .lease, .kernel: break
     }
     return claim
   }

@@ -93,10 +93,10 @@ extension SealTable {
         if case .named(let uid, _) = identity, uid != caller.uid { throw .notPermitted }
         return RequestInfo(state.end([slot])[0], now: now)
       }
-      if case .handle(let handle, _, _) = identity, state.fenced.contains(handle: handle) { throw .stale }
+      if let handle = identity.handle, state.fenced.contains(handle: handle) { throw .stale }
       let isSomebodyElses = state.index.slots(of: inode).contains {
         let request = state.index[$0].request
-        if case .handle(let handle, _, _) = identity, request.lifetime == .handle(handle) { return false }
+        if let handle = identity.handle, request.lifetime == .handle(handle) { return false }
         return request.name == identity.name
       }
       throw isSomebodyElses ? .notPermitted : .noData
@@ -120,6 +120,7 @@ extension SealTable.State {
     guard SealName.isValidOrDefault(request.name) else { throw .invalid(.sealSpecification) }
     if case .handle(let handle) = request.lifetime, fenced.contains(handle: handle) { throw .stale }
     if recalls.isBusy(inode) { throw .recallInFlight }
+    if request.layout?.isWriting == true, kernel.isKnown(inode) { throw .knownToKernel }
     let replaced = index.slot(request.identity, inode).map { index[$0].request }
     if createOnly, replaced != nil { throw .exists }
     try checkQuota(request, replacing: replaced)

@@ -33,11 +33,13 @@ public enum TakenAway: String, Sendable {
 }
 
 extension SealTable {
-  /// Row 27: RELEASE of a handle. All its requests go, and that it was fenced is forgotten.
+  /// Row 27: RELEASE of a handle. All its requests go, and that it was fenced is forgotten. So does the kernel's, if this
+  /// was its last.
   public func handleClosed(_ handle: UInt64) {
     withState { state in
       state.fenced.handleClosed(handle)
       _ = state.end(state.index.slots(ofHandle: handle))
+      state.kernelHandleClosed(handle)
     }
   }
 

@@ -4,6 +4,8 @@
 /// - `SealTable+Requests.swift`: taking, replacing, releasing, rights
 /// - `SealTable+Withdrawal.swift`: close, exit, ttl, eviction, revoke
 /// - `SealTable+Recall.swift`: asking for breakable requests back, parking, fencing
+/// - `SealTable+Layouts.swift`: what the page cache may do beside layouts
+/// - `SealTable+Kernel.swift`: what the kernel was told
 /// - `SealTable+Queries.swift`: counts, listings, refusals
 ///
 /// Lock: `lock`, a leaf. It is held for memory operations only: nothing is called out to, waited for, read or
@@ -32,6 +34,8 @@ public final class SealTable: @unchecked Sendable {
     var recallCounters = RecallCounters()
     /// Who lost a request to a revoke or a recall (row 28), as long as they are there.
     var fenced = FencedHolders()
+    /// Of which maps the kernel knows, as long as it may use them.
+    var kernel = KernelHolders()
     /// What is to be called when the lock is released: breakers that were woken, holders that are asked to let go.
     var calls: [@Sendable () -> Void] = []
     var onWithdrawal: (@Sendable (InodeNumber) -> Void)?
@@ -39,13 +43,19 @@ public final class SealTable: @unchecked Sendable {
     var onRecall: (@Sendable ([RequestInfo]) -> Void)?
     var onTakingAway: (@Sendable ([RequestInfo]) -> Void)?
     var onTakenAway: (@Sendable ([RequestInfo], TakenAway) -> Void)?
+    var onWriteLayoutEnded: (@Sendable (InodeNumber) -> Void)?
     var onEarlierDeadline: (@Sendable () -> Void)?
+    var onKernelHolding: (@Sendable (Bool) -> Void)?
 
     /// The one way for requests to go: who waited for them is woken. Returns them in the order given.
     mutating func end(_ slots: [RequestIndex.Slot]) -> [RequestIndex.Standing] {
       slots.map { slot in
         let ended = index.remove(slot)
         if ended.fencedAt != nil { calls += recalls.end(slot, of: ended.inode) }
+        // One that was refused before its flush has not been stored through, and what others have dirty stays theirs.
+        if ended.isFlushed, ended.request.layout?.isWriting == true, let onWriteLayoutEnded {
+          calls.append { onWriteLayoutEnded(ended.inode) }
+        }
         return ended
       }
     }
@@ -55,8 +65,12 @@ public final class SealTable: @unchecked Sendable {
   private var state: State
   /// `state.index.count`, readable without the lock.
   let standingCount = Atomic<Int>(0)
+  /// `state.index.layoutCount`, likewise.
+  let layoutCount = Atomic<Int>(0)
   /// `state.fenced.inodeCount`, likewise.
   let fencedInodeCount = Atomic<Int>(0)
+  /// `state.kernel.inodeCount`, likewise.
+  let kernelInodeCount = Atomic<Int>(0)
 
   public init(options: SealOptions = SealOptions()) {
     state = State(options: options)
@@ -67,7 +81,11 @@ public final class SealTable: @unchecked Sendable {
     lock.lock()
     defer {
       standingCount.store(state.index.count, ordering: .releasing)
+      layoutCount.store(state.index.layoutCount, ordering: .releasing)
       fencedInodeCount.store(state.fenced.inodeCount, ordering: .releasing)
+      let kernelHeld = kernelInodeCount.exchange(state.kernel.inodeCount, ordering: .acquiringAndReleasing) > 0
+      let kernelHolds = state.kernel.inodeCount > 0
+      if kernelHolds != kernelHeld, let tell = state.onKernelHolding { state.calls.append { tell(kernelHolds) } }
       let calls = state.calls
       state.calls = []
       lock.unlock()
@@ -112,6 +130,13 @@ public final class SealTable: @unchecked Sendable {
   public var onTakenAway: (@Sendable ([RequestInfo], TakenAway) -> Void)? {
     get { withState { $0.onTakenAway } }
     set { withState { $0.onTakenAway = newValue } }
+  }
+
+  /// Called, with no lock of the table held, when a layout for writing has ended, however: pages that were cached beside
+  /// it are dropped.
+  public var onWriteLayoutEnded: (@Sendable (InodeNumber) -> Void)? {
+    get { withState { $0.onWriteLayoutEnded } }
+    set { withState { $0.onWriteLayoutEnded = newValue } }
   }
 
   /// Called, with no lock held, when the nearest deadline, of a ttl or a recall, became nearer. ProcessWatcher's.

@@ -5,7 +5,7 @@
 ///     Checkpoint   metadata blocks, checkpoints           Allocator    free space, quarantine
 ///     Extent       maps of files, editing them            Inode        attributes, references, orphans, xattrs
 ///     Directory    names                                  File         read, write, truncate, allocate, sync
-///     Seal         requests against the map
+///     Seal         requests against the map              Resize       growing and shrinking the volume
 ///
 /// Locks, in the order in which they may be taken:
 ///   1. an inode's lock (`InodeLocks`): shared while its data is read or overwritten in place, exclusive while its
@@ -46,6 +46,10 @@ public final class Store: @unchecked Sendable {
   var mutations: UInt64 = 0
   /// Freed ranges whose freeing is not yet durable, or that somebody may still reach: see `Quarantine`.
   var releaseQueue = ReleaseQueue()
+  /// The end of the volume while a shrink empties it.
+  var enclosure: Enclosure?
+  /// The volume is being grown or shrunk.
+  var isResizing = false
   /// Low half of map generations handed out by this mount.
   var mapChanges: UInt64 = 0
   /// Set when the volume must not be changed (any more).

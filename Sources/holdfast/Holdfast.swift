@@ -21,11 +21,13 @@ struct Holdfast: ParsableCommand {
         holdfast unmount /mnt
       """,
     version: "holdfast 0.1.0",
-    subcommands: [Remount.self],
+    subcommands: [Remount.self, SwapGuardCommand.self],
     groupedSubcommands: [
       CommandGroup(
         name: "Volumes",
-        subcommands: [Mkfs.self, Mount.self, Unmount.self, Fsck.self, Info.self, Sync.self, Defrag.self]),
+        subcommands: [
+          Mkfs.self, Mount.self, Unmount.self, Fsck.self, Info.self, Sync.self, Grow.self, Shrink.self, Defrag.self,
+        ]),
       CommandGroup(
         name: "Seals",
         subcommands: [

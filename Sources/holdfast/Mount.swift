@@ -20,6 +20,7 @@ struct Mount: ParsableCommand {
         noatime, relatime, strictatime    access times (default relatime)
         nosuid nodev noexec nodiratime sync dirsync lazytime
         direct                   open the image with O_DIRECT
+        blkdev                   a block device as fuseblk: swapon works on sealed files (root only)
         cache=SIZE               memory for metadata, 1M or more (default 128M)
         commit=SECONDS           longest time between background commits, 1 to 3600 (default 5)
         seal_policy=owner|writer|admin    who may seal a file (default owner)
@@ -95,11 +96,24 @@ struct Mount: ParsableCommand {
     }
   }
 
+  /// What to ask of the kernel before the image is opened; nil: what its mode wants.
+  private func claim(of source: String, _ options: MountOptions) throws(CommandError) -> DeviceClaim? {
+    guard options.blockDevice else { return nil }
+    var status = stat()
+    guard stat(source, &status) == 0 else { throw CommandError(source, errno: errno) }
+    guard status.st_mode & S_IFMT == S_IFBLK else {
+      throw CommandError(source, "blkdev: not a block device (losetup makes one of a file)")
+    }
+    guard geteuid() == 0 else { throw CommandError(source, "blkdev: only root mounts block devices this way") }
+    return .toBeMounted
+  }
+
   private func serve(
     _ source: String, _ directory: String, _ options: MountOptions, _ logger: Logger, _ report: DaemonReport
   ) throws(CommandError) {
     let device = try ImageLock.open(
-      source, mode: options.readOnly ? .readOnly : .readWrite, direct: options.direct, notice: report.note)
+      source, mode: options.readOnly ? .readOnly : .readWrite, direct: options.direct,
+      claim: try claim(of: source, options), notice: report.note)
     let store: Store
     do throws(FSError) {
       store = try Store(mounting: device, options: options.storeOptions)

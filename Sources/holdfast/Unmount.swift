@@ -71,6 +71,7 @@ struct Unmount: ParsableCommand {
   private static func users(of directory: String) -> String {
     var status = stat()
     guard stat(directory, &status) == 0 else { return "something still uses it" }
+    if let file = SwapTable.file(below: directory) { return "the machine swaps to \(file.printable): swapoff it first" }
     let users = Processes.using(device: UInt64(status.st_dev), limit: 5)
     if users.isEmpty { return "open files, a working directory or another mount below keep it in use" }
     return "in use by " + users.map { "process \($0.pid) (\($0.command))" }.joined(separator: ", ")

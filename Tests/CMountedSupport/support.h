@@ -95,6 +95,38 @@ static inline void *hmt_map(int fd, size_t length, int writable) {
   return start == MAP_FAILED ? NULL : start;
 }
 
+/* FIBMAP: the number of a block of the file becomes that of the device's. */
+static const unsigned long hmt_fibmap = FIBMAP;
+
+/* Swapping: `path` gets priority over what the machine swaps to by itself. */
+static inline int hmt_swapon(const char *path) { return (int)syscall(SYS_swapon, path, 0x8000 | 32000); }
+static inline int hmt_swapoff(const char *path) { return (int)syscall(SYS_swapoff, path); }
+
+/* Private memory; NULL with errno. And a wish to the kernel to swap it out. */
+static inline void *hmt_map_private(size_t length) {
+  void *start = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return start == MAP_FAILED ? NULL : start;
+}
+static inline int hmt_page_out(void *start, size_t length) { return madvise(start, length, 21 /* MADV_PAGEOUT */); }
+
+/* Faults of this process that waited for a device: getrusage(2)'s tenth word, as <sys/resource.h> is another with
+ * _GNU_SOURCE than Swift's module of glibc has. */
+static inline long hmt_major_faults(void) {
+  long usage[18];
+  return syscall(SYS_getrusage, 0, usage) == 0 ? usage[9] : -1;
+}
+
+/* A descriptor of another process, duplicated. */
+static inline int hmt_descriptor_of(pid_t pid, int descriptor) {
+  int process = (int)syscall(SYS_pidfd_open, pid, 0);
+  if (process < 0) return -1;
+  int duplicate = (int)syscall(SYS_pidfd_getfd, process, descriptor, 0);
+  int code = errno;
+  close(process);
+  errno = code;
+  return duplicate;
+}
+
 /* An epoll set that waits for EPOLLPRI of one file; what came within so many milliseconds, 0 nothing. */
 static inline int hmt_epoll_priority(int fd) {
   int set = epoll_create1(EPOLL_CLOEXEC);
@@ -111,6 +143,13 @@ static inline int hmt_epoll_events(int set, int milliseconds) {
 static inline int hmt_record_lock(int fd, int ofd, short type, int64_t start, int64_t length) {
   struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length, .l_pid = 0};
   return fcntl(fd, ofd ? F_OFD_SETLK : F_SETLK, &lock);
+}
+
+/* Whether somebody else's lock lies on a byte: 1, 0, or -1 with errno. */
+static inline int hmt_is_locked(int fd, int64_t byte) {
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1, .l_pid = 0};
+  if (fcntl(fd, F_OFD_GETLK, &lock) < 0) return -1;
+  return lock.l_type != F_UNLCK;
 }
 
 /* File handles (open_by_handle_at): opaque bytes. */

@@ -43,6 +43,15 @@ import Testing
     #expect(text.contains("holdfast unseal '/a b' --name backup"))
   }
 
+  @Test func theKernelIsAHolder() throws {
+    let requests = try reports(
+      #"[{"kind":"hard","range":null,"name":"","pid":42,"uid":0,"command":"swapon","age_ms":1,"lifetime":"kernel"}]"#)
+    let text = Explanation(path: "/f", size: 8192, requests: requests, map: whole).lines.joined(separator: "\n")
+    #expect(text.contains("of the kernel (bmap), asked by process 42 (swapon)"))
+    #expect(text.contains("to release it: swapoff /f"))
+    #expect(requests[0].lifetime == .kernel)
+  }
+
   @Test func rangesAndOtherReasons() throws {
     let requests = try reports(
       #"[{"kind":"hard","range":{"offset":4096,"length":4096},"name":"p","pid":0,"uid":0,"age_ms":1}]"#)

@@ -28,6 +28,7 @@ import Testing
     ("mount.holdfast /i /m", "mount|-o|rw,|--|/i|/m|"),
     ("mount.holdfast /i /m -o rw,noatime,commit=3", "mount|-o|rw,commit=3,noatime|--|/i|/m|"),
     ("mount.fuse.holdfast '/a b' /m -o ro,nofail,x-systemd.automount,user", "mount|-o|ro,|--|/a b|/m|"),
+    ("mount.fuseblk.holdfast /dev/i /m -o noatime", "mount|-o|rw,blkdev,noatime|--|/dev/i|/m|"),
     ("mount.holdfast /i /m -s -v -f -o ro", "mount.holdfast: "),
     (
       "mount.holdfast /i /m -n -t holdfast -o nosuid -o nodev,allow_other",

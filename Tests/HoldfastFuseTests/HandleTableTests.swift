@@ -19,6 +19,14 @@ import Testing
     #expect(table.count == 0)
   }
 
+  @Test func thoseOnOneInode() {
+    let table = HandleTable()
+    let ids = (0..<10).map { table.insert(Handle(inode: UInt64($0 % 2), flags: O_RDWR)) }
+    #expect(table.ids(on: 1) == [ids[1], ids[3], ids[5], ids[7], ids[9]])
+    _ = table.remove(ids[3])
+    #expect(table.ids(on: 1) == [ids[1], ids[5], ids[7], ids[9]] && table.ids(on: 2) == [])
+  }
+
   @Test func manyAtOnce() {
     let table = HandleTable()
     let ids = (0..<1000).map { table.insert(Handle(inode: UInt64($0), flags: O_RDWR)) }

@@ -14,8 +14,8 @@ import Testing
 
   @Test func everyOptionOfOurs() throws {
     let options = try MountOptions(
-      parsing: "ro,allow_other,noatime,direct,cache=64M,commit=9,seal_policy=writer,grace=0,errors=shutdown")
-    #expect(options.readOnly && options.direct && options.allowOther == true)
+      parsing: "ro,allow_other,noatime,direct,blkdev,cache=64M,commit=9,seal_policy=writer,grace=0,errors=shutdown")
+    #expect(options.readOnly && options.direct && options.blockDevice && options.allowOther == true)
     #expect(options.accessTime == .noatime && options.cacheBytes == 64 << 20 && options.commitSeconds == 9)
     #expect(options.sealPolicy == .writer && options.graceSeconds == 0 && options.onError == .shutdown)
     let engine = options.storeOptions

@@ -61,6 +61,7 @@ extension SealTable {
       state.index.checkInvariants()
       state.recalls.checkInvariants { state.index[$0].fencedAt != nil }
       state.fenced.checkInvariants()
+      state.kernel.checkInvariants()
     }
   }
 }

@@ -23,7 +23,7 @@ import Testing
     .waiting(.truncate(handle: 1, size: 77), .interrupted),
     .unsealNamed(handle: 1, user: 2, name: 1), .sealProcess(handle: 1, name: 2, process: 3, SealSpec(.strict)),
     .endProcess(process: 1), .sealTimed(handle: 1, name: 2, SealSpec(.asIs)),
-    .holderExit(Place(1, 2), SealSpec(.asIs), killed: true), .housekeep, .remount,
+    .holderExit(Place(1, 2), SealSpec(.asIs), killed: true), .housekeep, .resize(mebibytes: 33), .remount,
     .crash(events: 12, seed: 34), .deviceError(kind: 2, after: 5, seed: 6),
     .mediaFault(kind: 3, choice: 7, length: 40),
   ]

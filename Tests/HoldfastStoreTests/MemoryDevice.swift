@@ -34,6 +34,9 @@ final class MemoryDevice: BlockDevice, @unchecked Sendable {
   struct Request {
     var operation: FSError.DeviceOperation
     var bytes: Range<UInt64>
+
+    /// A write or a barrier.
+    var isChange: Bool { operation == .write || operation == .barrier }
   }
 
   /// The errno a request is to fail with; nil lets it through.
@@ -46,8 +49,9 @@ final class MemoryDevice: BlockDevice, @unchecked Sendable {
   private var remembers = false
   private var leasedInodes: Set<InodeNumber> = []
 
-  init(mebibytes: Int) {
-    memory = Memory(byteCount: mebibytes << 20)
+  /// It can be extended up to `room`.
+  init(mebibytes: Int, room: Int = 0) {
+    memory = Memory(byteCount: max(mebibytes, room) << 20)
     super.init(byteCount: UInt64(mebibytes) << 20)
   }
 
@@ -78,6 +82,20 @@ final class MemoryDevice: BlockDevice, @unchecked Sendable {
   private func check(_ operation: FSError.DeviceOperation, _ offset: UInt64, _ count: Int) throws(FSError) {
     let request = Request(operation: operation, bytes: offset..<offset + UInt64(count))
     if let errno = fault?(request) { throw .device(operation: operation, byteOffset: offset, errno: errno) }
+    precondition(operation == .findLock || operation == .resize || request.bytes.upperBound <= byteCount, "\(request)")
+  }
+
+  override func extend(to byteCount: UInt64) throws(FSError) {
+    try check(.resize, byteCount, 0)
+    guard byteCount <= UInt64(memory.bytes.count) else { throw .deviceTooSmall(byteCount: UInt64(memory.bytes.count)) }
+    noteByteCount(max(byteCount, self.byteCount))
+  }
+
+  /// What is cut off is overwritten: nobody may build on it.
+  override func cut(to byteCount: UInt64) throws(FSError) {
+    try check(.resize, byteCount, 0)
+    memset(memory.bytes.baseAddress! + Int(byteCount), 0xee, Int(self.byteCount - byteCount))
+    noteByteCount(byteCount)
   }
 
   override func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(FSError) {

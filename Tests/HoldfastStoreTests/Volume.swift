@@ -14,9 +14,9 @@ struct Volume {
 
   let options: StoreOptions
 
-  init(mebibytes: Int = 64, options: StoreOptions = Volume.options) throws {
+  init(mebibytes: Int = 64, room: Int = 0, options: StoreOptions = Volume.options) throws {
     self.options = options
-    device = MemoryDevice(mebibytes: mebibytes)
+    device = MemoryDevice(mebibytes: mebibytes, room: room)
     try Store.format(
       device, options: FormatOptions(id: FilesystemID(high: 1, low: 2), hashSeed: 7, uid: 1000, gid: 1000))
     store = try Store(mounting: device, options: options)

@@ -7,6 +7,9 @@ import CHoldfast
 import CMountedSupport
 import Glibc
 
+/// By `map-file`.
+nonisolated(unsafe) var mappedFile = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+
 func answer(_ line: String) {
   let bytes = Array((line + "\n").utf8)
   _ = write(STDOUT_FILENO, bytes, bytes.count)
@@ -42,7 +45,7 @@ struct Request {
 
 func perform(_ request: Request) -> Outcome? {
   paths(request) ?? descriptors(request) ?? attributes(request) ?? seals(request) ?? leases(request)
-    ?? processes(request)
+    ?? direct(request) ?? memoryRequests(request) ?? processes(request)
 }
 
 func paths(_ request: Request) -> Outcome? {
@@ -78,6 +81,26 @@ func descriptors(_ request: Request) -> Outcome? {
     let count: Int = request.number(3)
     let bytes = [UInt8](repeating: request.number(4), count: count)
     return Outcome(pwrite(request.number(1), bytes, count, request.number(2)))
+  case "read":
+    // How many bytes, and the value that all of them have, else "mixed".
+    var bytes = [UInt8](repeating: 0, count: request.number(3))
+    var outcome = Outcome(pread(request.number(1), &bytes, bytes.count, request.number(2)))
+    let got = bytes.prefix(max(outcome.result, 0))
+    outcome.text = got.allSatisfy { $0 == got.first } ? got.first.map { "\($0)" } ?? "" : "mixed"
+    return outcome
+  case "append":
+    let bytes = [UInt8](repeating: request.number(3), count: request.number(2))
+    return Outcome(write(request.number(1), bytes, bytes.count))
+  case "map-file":
+    let start = hmt_map(request.number(1), request.number(2), 1)
+    guard let start else { return Outcome(-1) }
+    mappedFile = UnsafeMutableRawBufferPointer(start: start, count: request.number(2))
+    return Outcome(0)
+  case "poke":
+    mappedFile[request.number(1)] = request.number(2)
+    return Outcome(0)
+  case "peek": return Outcome(mappedFile[request.number(1)])
+  case "unmap-file": return Outcome(munmap(mappedFile.baseAddress!, mappedFile.count))
   case "flags":
     var flags: UInt32 = request.number(2)
     return Outcome(hmt_ioctl(request.number(1), hmt_setflags, &flags))
@@ -100,13 +123,19 @@ func attributes(_ request: Request) -> Outcome? {
   }
 }
 
-/// `seal FD FLAGS NAME`, `unseal FD FLAGS NAME`, `seal-many FD COUNT`, `revoke FD`.
+/// `layout FD FLAGS` (LAYOUT_GET), `seal FD FLAGS NAME`, `unseal FD FLAGS NAME`, `seal-many FD COUNT`, `revoke FD`.
 func seals(_ request: Request) -> Outcome? {
   switch request.name {
   case "seal", "unseal":
     var argument = sealArgument(flags: request.number(2), name: request.text(3))
     return Outcome(
       hmt_ioctl(request.number(1), UInt(request.name == "seal" ? holdfast_ioc_seal : holdfast_ioc_unseal), &argument))
+  case "layout":
+    // A struct holdfast_layout: as a value of Swift it takes long to compile.
+    var argument = [UInt32](repeating: 0, count: MemoryLayout<holdfast_layout>.size / 4)
+    argument[0] = UInt32(HOLDFAST_ABI_VERSION)
+    argument[1] = request.number(2)
+    return Outcome(hmt_ioctl(request.number(1), UInt(holdfast_ioc_layout_get), &argument))
   case "seal-many":
     let count: Int = request.number(2)
     for index in 0..<count {

@@ -41,7 +41,13 @@ static inline int64_t holdfast_block_device_size(int fd) {
   return ioctl(fd, BLKGETSIZE64, &size) < 0 ? -1 : (int64_t)size;
 }
 
+/* The block size of an open block device, by which the kernel caches it; root's alone. */
+static inline int holdfast_set_block_size(int fd, int size) { return ioctl(fd, BLKBSZSET, &size); }
+
 static inline int holdfast_open(const char *path, int flags, mode_t mode) { return open(path, flags, mode); }
+
+/* dup(2), not kept by programs that are started. */
+static inline int holdfast_duplicate(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, 0); }
 
 static inline int holdfast_ioctl(int fd, unsigned long request, void *argument) {
   return ioctl(fd, request, argument);
@@ -92,6 +98,9 @@ static inline void holdfast_raise_descriptor_limit(void) {
   limit.current = limit.maximum;
   (void)syscall(SYS_prlimit64, 0, descriptors, &limit, NULL);
 }
+
+/* POSIX_SPAWN_SETSID, which glibc has for _GNU_SOURCE only. */
+static const int holdfast_spawn_setsid = POSIX_SPAWN_SETSID;
 
 static inline int holdfast_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 static inline int holdfast_pidfd_send_signal(int pidfd, int signal) {

@@ -14,6 +14,8 @@ struct CrashImage {
   /// Writes before the last barrier, and since.
   private var durable: [Int] = []
   private(set) var inFlight: [Int] = []
+  /// What the last change of the device's length made it.
+  private var length: UInt64?
 
   init(_ recording: DeviceRecording, on device: SimulatedDevice, ground: DeviceRecording? = nil) {
     self.recording = recording
@@ -24,13 +26,16 @@ struct CrashImage {
   /// Takes the next event; true when it was a write.
   mutating func advance() -> Bool {
     defer { position += 1 }
-    guard case .write = recording.events[position] else {
+    switch recording.events[position] {
+    case .write:
+      inFlight.append(position)
+      return true
+    case .barrier:
       durable += inFlight
       inFlight.removeAll(keepingCapacity: true)
-      return false
+    case .length(let bytes): length = bytes
     }
-    inFlight.append(position)
-    return true
+    return false
   }
 
   mutating func advance(to position: Int) {
@@ -43,11 +48,13 @@ struct CrashImage {
     if let ground {
       for index in ground.events.indices { place(index, .whole, of: ground) }
     }
+    if let length { device.place(length: length) }
     for index in durable { place(index, .whole, of: recording) }
     for (index, fate) in zip(inFlight, fates) { place(index, fate, of: recording) }
   }
 
   private func place(_ index: Int, _ fate: WriteFate, of recording: DeviceRecording) {
+    if case .length(let bytes) = recording.events[index] { return device.place(length: bytes) }
     guard fate != .absent, case .write(let offset, let count, let start) = recording.events[index] else { return }
     recording.withBytes(start, count) { bytes in
       guard case .torn(let tear) = fate else { return device.place(bytes, at: offset) }

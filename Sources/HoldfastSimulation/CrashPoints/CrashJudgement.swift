@@ -61,7 +61,9 @@ extension Operation {
   /// what becomes of requests is judged by itself.
   fileprivate var leavesEffects: Bool {
     switch self {
-    case .sync, .syncDirectory, .syncAll, .seal, .sealNamed, .unseal, .unsealNamed, .remount, .housekeep: false
+    case .sync, .syncDirectory, .syncAll, .seal, .sealNamed, .unseal, .unsealNamed, .remount, .housekeep,
+      .resize:
+      false
     default: true
     }
   }

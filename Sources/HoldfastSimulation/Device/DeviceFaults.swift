@@ -76,7 +76,7 @@ public struct DeviceFaults: Sendable {
     case .read: Self.strikes(&reads, offset, count)
     case .write: Self.strikes(&writes, offset, count)
     case .barrier: Self.strikes(&barriers, offset, count)
-    case .open, .findLock: false
+    case .open, .findLock, .resize: false
     }
   }
 

@@ -7,6 +7,8 @@ final class DeviceRecording {
     /// `start`: where the bytes lie in the recording.
     case write(offset: UInt64, count: Int, start: Int)
     case barrier
+    /// The device has so many bytes, durably.
+    case length(UInt64)
   }
 
   private(set) var events: [Event] = []
@@ -18,6 +20,8 @@ final class DeviceRecording {
   }
 
   func noteBarrier() { events.append(.barrier) }
+
+  func noteLength(_ byteCount: UInt64) { events.append(.length(byteCount)) }
 
   func removeAll() {
     events.removeAll(keepingCapacity: true)

@@ -58,11 +58,11 @@ extension SimulatedDevice {
   }
 
   private func copyOfImage() -> SimulatedDevice {
-    let copy = SimulatedDevice(byteCount: byteCount)
+    let copy = SimulatedDevice(byteCount: byteCount, room: room)
     copy.touched = touched
     for slab in touched.indices where touched[slab] {
       let start = slab << Int(Self.slabShift)
-      memcpy(copy.image + start, image + start, min(Self.slabBytes, Int(byteCount) - start))
+      memcpy(copy.image + start, image + start, min(Self.slabBytes, Int(room) - start))
     }
     return copy
   }

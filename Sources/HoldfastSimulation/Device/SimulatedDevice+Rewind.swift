@@ -13,7 +13,7 @@ struct DirtyBlocks {
 
   init(base: SimulatedDevice) {
     self.base = base
-    isDirty = Array(repeating: false, count: Int(base.byteCount) / Block.size)
+    isDirty = Array(repeating: false, count: Int(base.room) / Block.size)
   }
 
   mutating func note(_ offset: UInt64, _ count: Int) {
@@ -32,8 +32,8 @@ struct DirtyBlocks {
 extension SimulatedDevice {
   /// A device that holds what `base` holds. `base` must not change any more.
   convenience init(rewindingTo base: SimulatedDevice) {
-    self.init(byteCount: base.byteCount)
-    memcpy(image, base.image, Int(byteCount))
+    self.init(byteCount: base.byteCount, room: base.room)
+    memcpy(image, base.image, Int(room))
     dirty = DirtyBlocks(base: base)
   }
 
@@ -43,6 +43,7 @@ extension SimulatedDevice {
       guard let base = dirty?.base, let blocks = dirty?.blocks else { return }
       for block in blocks { memcpy(image + block * Block.size, base.image + block * Block.size, Block.size) }
       dirty?.removeAll()
+      noteByteCount(base.byteCount)
       becomeNew()
     }
   }
@@ -51,7 +52,7 @@ extension SimulatedDevice {
   func fingerprint() -> UInt64 {
     lock.withLock {
       guard let base = dirty?.base, let blocks = dirty?.blocks else { return 0 }
-      var sum: UInt64 = 0
+      var sum = byteCount
       for block in blocks {
         let bytes = image + block * Block.size
         guard memcmp(bytes, base.image + block * Block.size, Block.size) != 0 else { continue }
@@ -66,6 +67,7 @@ extension SimulatedDevice {
   func changes() -> DeviceRecording {
     lock.withLock {
       let changes = DeviceRecording()
+      changes.noteLength(byteCount)
       for block in dirty?.blocks ?? [] {
         let start = block * Block.size
         changes.noteWrite(UnsafeRawBufferPointer(start: image + start, count: Block.size), at: UInt64(start))
@@ -73,6 +75,9 @@ extension SimulatedDevice {
       return changes
     }
   }
+
+  /// So long it is, durably.
+  func place(length: UInt64) { noteByteCount(length) }
 
   /// Puts bytes on the medium, durable at once.
   func place(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) {

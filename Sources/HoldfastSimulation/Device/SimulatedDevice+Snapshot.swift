@@ -10,7 +10,13 @@ struct DeviceSnapshot {
   /// The blocks' bytes, one behind the other.
   private(set) var bytes: [UInt8] = []
 
-  init(byteCount: UInt64) { isKept = Array(repeating: false, count: Int(byteCount) / Block.size) }
+  /// Of the device.
+  let byteCount: UInt64
+
+  init(byteCount: UInt64, room: UInt64) {
+    self.byteCount = byteCount
+    isKept = Array(repeating: false, count: Int(room) / Block.size)
+  }
 
   /// Keeps the blocks that bytes [offset, offset + count) lie in; called before they change.
   mutating func keep(_ image: UnsafeMutableRawPointer, _ offset: UInt64, _ count: Int) {
@@ -27,7 +33,7 @@ extension SimulatedDevice {
   func takeSnapshot() {
     lock.withLock {
       precondition(unsynced.isEmpty, "a snapshot of writes in flight")
-      snapshot = DeviceSnapshot(byteCount: byteCount)
+      snapshot = DeviceSnapshot(byteCount: byteCount, room: room)
     }
   }
 
@@ -42,6 +48,7 @@ extension SimulatedDevice {
           memcpy(image + block << Block.shift, bytes.baseAddress! + index << Block.shift, Block.size)
         }
       }
+      noteByteCount(kept.byteCount)
       snapshot = nil
       becomeNew()
     }

@@ -53,19 +53,23 @@ public final class SimulatedDevice: BlockDevice, @unchecked Sendable {
   private var isOff = false
   private var leasedInodes: Set<InodeNumber> = []
 
-  /// A zeroed device. Memory is taken only for what is written.
-  public override init(byteCount: UInt64) {
+  /// Bytes it can be extended to.
+  let room: UInt64
+
+  /// A zeroed device, which can be extended up to `room`. Memory is taken only for what is written.
+  public init(byteCount: UInt64, room: UInt64 = 0) {
+    self.room = max(byteCount, room)
     let pointer = mmap(
-      nil, Int(byteCount), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-    precondition(pointer != MAP_FAILED, "mmap of \(byteCount) bytes: errno \(errno)")
+      nil, Int(self.room), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+    precondition(pointer != MAP_FAILED, "mmap of \(self.room) bytes: errno \(errno)")
     image = pointer!
-    touched = Array(repeating: false, count: Int((byteCount + UInt64(Self.slabBytes) - 1) >> Self.slabShift))
+    touched = Array(repeating: false, count: Int((self.room + UInt64(Self.slabBytes) - 1) >> Self.slabShift))
     arena = .allocate(byteCount: arenaCapacity, alignment: 64)
     super.init(byteCount: byteCount)
   }
 
   deinit {
-    munmap(image, Int(byteCount))
+    munmap(image, Int(room))
     arena.deallocate()
   }
 
@@ -119,6 +123,26 @@ public final class SimulatedDevice: BlockDevice, @unchecked Sendable {
     unsynced.removeAll(keepingCapacity: true)
     arenaUsed = 0
   }
+
+  /// The length is metadata of whoever keeps the image, made durable by a call of its own: it is durable on return.
+  public override func extend(to byteCount: UInt64) throws(FSError) {
+    lock.lock()
+    defer { lock.unlock() }
+    try countPowerEvent()
+    try check(.resize, 0, 0)
+    guard byteCount <= room else { throw .deviceTooSmall(byteCount: room) }
+    setLength(max(byteCount, self.byteCount))
+  }
+
+  public override func cut(to byteCount: UInt64) throws(FSError) {
+    lock.lock()
+    defer { lock.unlock() }
+    try countPowerEvent()
+    try check(.resize, 0, 0)
+    setLength(min(byteCount, self.byteCount))
+  }
+
+  public override func currentByteCount() -> UInt64 { byteCount }
 
   public override func lease(within inodes: ClosedRange<InodeNumber>) -> Lease? {
     lock.withLock { leasedInodes.first(where: inodes.contains).map { Lease(inodes: $0...$0) } }
@@ -180,6 +204,11 @@ public final class SimulatedDevice: BlockDevice, @unchecked Sendable {
     unsynced.append(Unsynced(offset: offset, count: count, arenaOffset: arenaUsed))
     arenaUsed += 2 * count
     put(bytes.baseAddress!, at: offset, count)
+  }
+
+  private func setLength(_ byteCount: UInt64) {
+    recording?.noteLength(byteCount)
+    noteByteCount(byteCount)
   }
 
   /// Changes the image.

@@ -69,6 +69,8 @@ private func runDevice(
   profile.remountEvery = options.remountEvery
   profile.faultEvery = options.faultEvery
   profile.ballastBytes = options.ballastBytes
+  // A volume that is to be full does not grow.
+  profile.imageMebibytes = options.ballastBytes > 0 ? 0 : Int(options.imageBytes >> 20)
   var generator = OperationGenerator(profile: profile, seed: options.seed, part: 0)
   let model = ModelFilesystem(
     root: RootDirectory.inode, rootMode: 0o755, job: 0, maximumFileBytes: options.maximumFileBytes,

@@ -41,7 +41,7 @@ final class StoreTarget: StressTarget {
   ) throws(StressFailure) {
     results = TargetResults(capacity: maximumFileBytes + 65536)
     self.checks = checks
-    device = SimulatedDevice(byteCount: imageBytes)
+    device = SimulatedDevice(byteCount: imageBytes, room: 2 * imageBytes)
     faults?(device)
     var options = StoreOptions()
     options.backgroundThread = false
@@ -140,6 +140,7 @@ final class StoreTarget: StressTarget {
       }
       return .done()
     case .housekeep: try store.housekeep()
+    case .resize(let mebibytes): try resize(to: UInt64(mebibytes) << 20)
     case .syncAll: try store.syncAll()
     case .syncDirectory(let slot): try store.sync(model.directory(slot) ?? 0, dataOnly: false)
     case .create, .makeDirectory, .removeDirectory, .unlink, .rename, .link, .symlink, .readSymlink, .list, .status,

@@ -34,7 +34,7 @@ extension ModelFilesystem {
       .revoke, .become:
       return expectSeal(operation, map)
     case .waiting: return nil
-    case .syncAll, .housekeep, .remount, .crash, .deviceError, .mediaFault: return .success
+    case .syncAll, .housekeep, .resize, .remount, .crash, .deviceError, .mediaFault: return .success
     default: return expectContent(operation, map)
     }
   }

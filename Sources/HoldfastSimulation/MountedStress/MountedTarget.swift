@@ -174,7 +174,7 @@ final class MountedTarget: StressTarget {
       return performSeal(operation, model)
     case .syncAll: return synchronize(folder)
     case .syncDirectory(let slot): return synchronize(path(ofDirectory: slot, model))
-    case .housekeep, .remount, .crash, .deviceError, .mediaFault, .become: return .done()
+    case .housekeep, .resize, .remount, .crash, .deviceError, .mediaFault, .become: return .done()
     default: return performContent(operation)
     }
   }

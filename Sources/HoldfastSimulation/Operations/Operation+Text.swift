@@ -52,6 +52,7 @@ extension Operation: CustomStringConvertible {
     case .become(let process): "become \(process)"
     case .waiting(let operation, let patience): "waiting \(patience.rawValue) \(operation)"
     case .housekeep: "housekeep"
+    case .resize(let mebibytes): "resize \(mebibytes)"
     case .remount: "remount"
     case .crash(let events, let seed): "crash \(events) \(seed)"
     case .deviceError(let kind, let after, let seed): "device-error \(kind) \(after) \(seed)"
@@ -122,6 +123,7 @@ extension Operation: CustomStringConvertible {
     case "become": .become(process: w.number())
     case "waiting": waiting(&w)
     case "housekeep": .housekeep
+    case "resize": .resize(mebibytes: w.number())
     case "remount": .remount
     case "crash": .crash(events: w.number(), seed: w.number())
     case "device-error": .deviceError(kind: w.number(), after: w.number(), seed: w.number())

@@ -122,6 +122,8 @@ public indirect enum Operation: Equatable, Sendable {
   case waiting(Operation, Patience)
   // The world
   case housekeep
+  /// The volume is grown or shrunk to this size, if that can be.
+  case resize(mebibytes: Int)
   case remount
   /// The power goes before the `events`-th device write or barrier from now (0: at once); then recovery.
   case crash(events: Int, seed: Int)

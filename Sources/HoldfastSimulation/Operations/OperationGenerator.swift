@@ -22,6 +22,8 @@ struct GeneratorProfile: Sendable {
   /// Operations between remounts, on average; 0 never.
   var remountEvery = 0
   var shiftsRanges = true
+  /// Of the image, which may come to twice as much; 0: it is not resized.
+  var imageMebibytes = 0
   /// Bytes preallocated before everything else, so that the volume fills up.
   var ballastBytes = 0
 }
@@ -34,7 +36,7 @@ struct OperationGenerator {
       mapWrite
     case setMode, setXattr, getXattr, removeXattr, listXattrs
     case seal, unseal, sealNamed, unsealNamed, sealProcess, endProcess, holderExit, sealTimed, fence, revoke, become
-    case housekeep
+    case housekeep, resize
 
     func weight(_ profile: GeneratorProfile) -> Int {
       switch self {
@@ -47,6 +49,7 @@ struct OperationGenerator {
         8
       case .syncDirectory, .syncAll: 3
       case .housekeep: profile.isMounted ? 0 : 10
+      case .resize: profile.imageMebibytes > 0 ? 2 : 0
       case .relocate: profile.isMounted ? 0 : 25
       case .mapRead, .mapWrite: profile.isMounted && profile.mapsMemory ? 40 : 0
       case .seal: profile.seals ? 30 : 0
@@ -82,6 +85,9 @@ struct OperationGenerator {
     }
     opening = Self.ballast(profile).reversed()
   }
+
+  /// No volume is smaller.
+  private let smallestMebibytes = 16
 
   /// Names of ballast begin here: no other operation takes them.
   private static let ballastName = 100
@@ -167,6 +173,8 @@ struct OperationGenerator {
     case .list: return .list(directory: directory(model))
     case .status: return .status(existing(model))
     case .housekeep: return .housekeep
+    case .resize:
+      return .resize(mebibytes: random.between(smallestMebibytes, 2 * profile.imageMebibytes))
     case .syncDirectory: return .syncDirectory(directory(model))
     case .syncAll: return .syncAll
     case .setMode: return .setMode(handle: openHandle(model), mode: mode())

@@ -117,6 +117,7 @@ extension Operation {
     case .become: "become"
     case .waiting(let operation, _): operation.word
     case .housekeep: "housekeep"
+    case .resize: "resize"
     case .remount: "remount"
     case .crash: "crash"
     case .deviceError: "device-error"

@@ -30,6 +30,11 @@ struct ReleaseQueue {
   /// Inodes whose holders something waits for.
   var heldInodes: [InodeNumber] { Array(held.keys) }
 
+  /// What somebody may still reach, by inode and block.
+  var heldRanges: [Entry] {
+    held.values.flatMap { $0 }.sorted { ($0.inode, $0.range.start) < ($1.inode, $1.range.start) }
+  }
+
   /// How many blocks of each inode somebody may still reach.
   var heldCounts: [InodeNumber: UInt64] { held.mapValues { $0.reduce(0) { $0 + $1.range.count } } }
 

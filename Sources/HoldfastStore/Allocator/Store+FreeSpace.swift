@@ -107,6 +107,11 @@ extension Store {
     return try freeRecord(tree.first(from: .free(block)))
   }
 
+  /// The free run nearest to the volume's end.
+  func lastFreeRun() throws(FSError) -> BlockRange? {
+    try freeRecord(tree.last(upTo: .free(Key.maximumObject)))
+  }
+
   /// Throws unless the run lies in the volume's shared space and holds no metadata; after this its `end` cannot
   /// overflow.
   private func checked(_ run: BlockRange) throws(FSError) -> BlockRange {

@@ -34,7 +34,7 @@ struct HolderInquiry {
   /// Whether somebody may reach what this inode's blocks were. `inode` 0, a metadata chunk's, is nobody's.
   mutating func isHeld(_ inode: InodeNumber) -> Bool {
     if let known = held[inode] { return known }
-    let isHeld = seals.hasFencedHolders(inode) || isLeased(inode)
+    let isHeld = seals.hasFencedHolders(inode) || seals.isKnownToKernel(inode) || isLeased(inode)
     held[inode] = isHeld
     return isHeld
   }
@@ -50,6 +50,8 @@ public struct HeldBlocks: Equatable, Sendable {
   public var blocks: UInt64
   /// A process maps blocks of it directly, or may.
   public var isLeased: Bool
+  /// The kernel was told where they are, and may use that.
+  public var isKnownToKernel: Bool
   /// Processes that a request on it was taken from, and that are there still.
   public var fencedProcesses: [Int32]
 }
@@ -107,7 +109,7 @@ extension Store {
     let inquiry = HolderInquiry(self)
     return largest.map { inode, count in
       HeldBlocks(
-        inode: inode, blocks: count, isLeased: inquiry.isLeased(inode),
+        inode: inode, blocks: count, isLeased: inquiry.isLeased(inode), isKnownToKernel: seals.isKnownToKernel(inode),
         fencedProcesses: processes[inode, default: []].sorted())
     }
   }

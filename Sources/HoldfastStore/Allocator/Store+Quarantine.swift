@@ -11,12 +11,16 @@ import HoldfastFormat
 extension Store {
   /// Puts blocks that just left `inode` into quarantine. Inside the freeing transaction.
   func quarantine(_ range: BlockRange, of inode: InodeNumber) throws(FSError) {
+    try putQuarantine(range, of: inode)
+    // The running transaction will bear the next ticket.
+    releaseQueue.append(range, of: inode, ticket: ticket + 1)
+  }
+
+  func putQuarantine(_ range: BlockRange, of inode: InodeNumber) throws(FSError) {
     let record = QuarantineRecord(count: range.count, inode: inode)
     try withEncoded(QuarantineRecord.size, record.encode) { bytes throws(FSError) in
       try put(.quarantine(range.start), bytes)
     }
-    // The running transaction will bear the next ticket.
-    releaseQueue.append(range, of: inode, ticket: ticket + 1)
   }
 
   /// Ranges moved to free space under one hold of the tree lock.
@@ -58,7 +62,7 @@ extension Store {
           continue
         }
         try delete(.quarantine(entry.range.start))
-        try addFree(entry.range)
+        try release(entry.range)
         releaseQueue.removeFirst()
       }
       if mutations != before { ticket += 1 }

@@ -241,12 +241,53 @@ final class Tree {
     while true {
       cache.beginOperation()
       try descendForUpdate(key)
-      // The first key behind this leaf.
-      var level = 1
-      while level <= rootLevel, path[level].index + 1 >= BlockHeader.count(bytes(path[level].frame)) { level += 1 }
-      guard level <= rootLevel else { return }
-      key = TreeNode.entryKey(bytes(path[level].frame), path[level].index + 1)
+      guard let next = keyBehindPath else { return }
+      key = next
     }
+  }
+
+  /// Goes over leaves from `key` on, at most `limit` of them, and copies those paths of an older generation on which
+  /// `isLeaving` says of a node that its block is to be left.
+  /// - Returns: where to go on, nil when that was all; and how many paths were copied.
+  func evacuate(
+    from key: Key, limit: Int, _ isLeaving: (BlockNumber) -> Bool
+  ) throws(FSError) -> (next: Key?, copied: Int) {
+    var key = key
+    var copied = 0
+    for _ in 0..<limit {
+      cache.beginOperation()
+      if try pathIsLeaving(key, isLeaving) {
+        copied += 1
+        try descendForUpdate(key)
+      }
+      guard let next = keyBehindPath else { return (nil, copied) }
+      key = next
+    }
+    return (key, copied)
+  }
+
+  /// Fills `path` down to level 1: leaves need not be read.
+  private func pathIsLeaving(_ key: Key, _ isLeaving: (BlockNumber) -> Bool) throws(FSError) -> Bool {
+    var bounds = KeyBounds.all
+    var reference = root
+    var isLeft = isLeaving(root.block)
+    for level in stride(from: rootLevel, to: 0, by: -1) {
+      let frame = try load(reference, level: level, bounds)
+      let index = InternalNode.childIndex(bytes(frame), key)
+      path[level] = Step(frame: frame, bounds: bounds, index: index)
+      bounds = bounds.ofChild(bytes(frame), index)
+      reference = TreeNode.child(bytes(frame), index)
+      isLeft = isLeft || isLeaving(reference.block)
+    }
+    return isLeft
+  }
+
+  /// The first key behind the leaf that `path` leads to; nil at the tree's end.
+  private var keyBehindPath: Key? {
+    var level = 1
+    while level <= rootLevel, path[level].index + 1 >= BlockHeader.count(bytes(path[level].frame)) { level += 1 }
+    guard level <= rootLevel else { return nil }
+    return TreeNode.entryKey(bytes(path[level].frame), path[level].index + 1)
   }
 
   /// Transactions see to room for all they do. An image that has more of something than any volume comes to have

@@ -12,6 +12,8 @@ final class MetadataChunks {
     var blocks: BlockRange
     var words: [UInt64]
     var free: Int
+    /// Takes nothing more: it is to be given back. Its free blocks are not counted.
+    var isRetiring = false
   }
 
   private var chunks: [Chunk] = []
@@ -66,7 +68,7 @@ final class MetadataChunks {
   /// reservation promised that there is one.
   func allocate() -> BlockNumber {
     precondition(freeBlocks > 0, "metadata reservation was too small")
-    while chunks[cursor].free == 0 { cursor += 1 }
+    while chunks[cursor].free == 0 || chunks[cursor].isRetiring { cursor += 1 }
     for word in chunks[cursor].words.indices where chunks[cursor].words[word] != .max {
       let bit = (~chunks[cursor].words[word]).trailingZeroBitCount
       let offset = word * 64 + bit
@@ -98,19 +100,23 @@ final class MetadataChunks {
     let offset = Int(block - chunks[index].blocks.start)
     chunks[index].words[offset / 64] &= ~(1 << UInt64(offset % 64))
     chunks[index].free += 1
+    if chunks[index].isRetiring { return }
     freeBlocks += 1
     cursor = min(cursor, index)
   }
 
   // MARK: Giving back
 
-  /// Chunks in which neither this tree nor the last durable checkpoint has a block, the highest first, as long as so
-  /// many free blocks stay in the others.
+  /// Chunks in which neither this tree nor the last durable checkpoint has a block, the highest first: those that retire,
+  /// and others as long as so many free blocks stay.
   func spareChunks(keeping kept: Int) -> [BlockRange] {
     var left = freeBlocks
     var spare: [BlockRange] = []
-    for chunk in chunks.reversed() where chunk.free == Int(chunk.blocks.count) && left - chunk.free >= kept {
-      left -= chunk.free
+    for chunk in chunks.reversed() where chunk.free == Int(chunk.blocks.count) {
+      if !chunk.isRetiring {
+        guard left - chunk.free >= kept else { continue }
+        left -= chunk.free
+      }
       spare.append(chunk.blocks)
     }
     return spare
@@ -121,14 +127,48 @@ final class MetadataChunks {
     guard let index = index(of: blocks.start), chunks[index].blocks == blocks,
       chunks[index].free == Int(blocks.count)
     else { return }
-    chunks.remove(at: index)
-    freeBlocks -= Int(blocks.count)
+    let removed = chunks.remove(at: index)
+    if !removed.isRetiring { freeBlocks -= Int(blocks.count) }
     totalBlocks -= blocks.count
     cursor = 0
   }
 
   /// Frees a block when the checkpoint now being built is durable.
   func releaseAfterCheckpoint(_ block: BlockNumber) { released.append(block) }
+
+  // MARK: Retiring
+
+  /// Whether any chunk has blocks from `start` on.
+  func reach(beyond start: BlockNumber) -> Bool { chunks.last.map { $0.blocks.end > start } ?? false }
+
+  /// Blocks that can be allocated in chunks that end at `start` or before.
+  func freeBlocks(below start: BlockNumber) -> Int {
+    chunks.reduce(0) { $1.isRetiring || $1.blocks.end > start ? $0 : $0 + $1.free }
+  }
+
+  /// Blocks in use, by this tree or the last durable checkpoint, of chunks that reach beyond `start`.
+  func usedBlocks(from start: BlockNumber) -> UInt64 {
+    chunks.reduce(0) { $1.blocks.end > start ? $0 + $1.blocks.count - UInt64($1.free) : $0 }
+  }
+
+  /// Chunks that reach beyond `start` take nothing more.
+  func retire(from start: BlockNumber) {
+    for index in chunks.indices where chunks[index].blocks.end > start && !chunks[index].isRetiring {
+      chunks[index].isRetiring = true
+      freeBlocks -= chunks[index].free
+    }
+  }
+
+  func isRetiring(_ block: BlockNumber) -> Bool { index(of: block).map { chunks[$0].isRetiring } ?? false }
+
+  /// None retires any more.
+  func reinstate() {
+    for index in chunks.indices where chunks[index].isRetiring {
+      chunks[index].isRetiring = false
+      freeBlocks += chunks[index].free
+    }
+    cursor = 0
+  }
 
   // MARK: The chunk map
 

@@ -14,8 +14,11 @@ import HoldfastFormat
 
 extension Store {
   /// Writes a checkpoint of everything so far. With `closing`, marks the volume clean; with `givingBack`, drops chunks
-  /// that are empty, which a checkpoint made to find room must not.
-  func checkpoint(closing: Bool = false, givingBack: Bool = false) throws(FSError) {
+  /// that are empty, which a checkpoint made to find room must not. With `resizingTo`, the volume has so many blocks from
+  /// this checkpoint on (`applySize`).
+  func checkpoint(
+    closing: Bool = false, givingBack: Bool = false, resizingTo blocks: UInt64? = nil
+  ) throws(FSError) {
     checkpointLock.lock()
     defer { checkpointLock.unlock() }
     takeLeadership()
@@ -23,7 +26,7 @@ extension Store {
     // The failure is known before anybody else may lead: see `commit`.
     defer { if leading { giveUpLeadership() } }
     do throws(FSError) {
-      try writeCheckpoint(closing: closing, givingBack: givingBack, &leading)
+      try writeCheckpoint(closing: closing, givingBack: givingBack, resizingTo: blocks, &leading)
     } catch {
       // For want of blocks nothing has begun.
       if error != .noSpace { treeLock.withLock { fail(error) } }
@@ -32,7 +35,9 @@ extension Store {
     if !closing { try? releaseDurableQuarantine() }
   }
 
-  private func writeCheckpoint(closing: Bool, givingBack: Bool, _ leading: inout Bool) throws(FSError) {
+  private func writeCheckpoint(
+    closing: Bool, givingBack: Bool, resizingTo blocks: UInt64?, _ leading: inout Bool
+  ) throws(FSError) {
     let data = dataWrites.load(ordering: .acquiring)
     treeLock.lock()
     if let failure = writeFailure {
@@ -43,7 +48,7 @@ extension Store {
       treeLock.unlock()
       throw .corrupt(structure: .chunkMap, block: block)
     }
-    guard chunks.freeBlocks >= chunks.mapBlockCount else {
+    guard chunks.freeBlocks >= chunks.mapBlockCount, blocks.map({ canResize(to: $0) }) ?? true else {
       treeLock.unlock()
       throw .noSpace
     }
@@ -53,6 +58,7 @@ extension Store {
     var spare: [BlockRange] = []
     do throws(FSError) {
       if givingBack { spare = try dropSpareChunks() }
+      if let blocks { try applySize(blocks) }
     } catch {
       fail(error)
       treeLock.unlock()
@@ -79,8 +85,11 @@ extension Store {
 
     if inJournal {
       if case .failure(let error) = appendBatch(batch, ticket: batchTicket, data: data) { throw error }
-      giveUpLeadership()
-      leading = false
+      // Records of what comes after a change of size would lead the older checkpoint astray: they wait for this one.
+      if blocks == nil {
+        giveUpLeadership()
+        leading = false
+      }
     }
     try write(nodes, map)
     try barrier()
@@ -94,6 +103,13 @@ extension Store {
       for chunk in spare { releaseQueue.append(chunk, of: 0, ticket: 0) }
     }
     publishDurable(ticket: batchTicket, data: data)
+  }
+
+  /// There are nodes for the records that a change of size changes, and nothing is left of what goes.
+  private func canResize(to blocks: UInt64) -> Bool {
+    guard chunks.freeBlocks >= metadataNeed(keys: Store.keysPerAllocation, .shrinking) else { return false }
+    return blocks > volume.totalBlocks
+      || enclosure?.start == blocks && enclosure?.isWhole(upTo: volume.totalBlocks) == true
   }
 
   /// Free blocks that stay in chunks however empty they are: a chunk given back today is not taken again tomorrow.
@@ -125,6 +141,7 @@ extension Store {
 
   /// Everything durable, everything freed given back as far as that is possible: what `holdfast sync` asks for.
   public func settle() throws(FSError) {
+    if seals.hasWriteLayouts { holderMayHaveStored() }
     try syncAll()
     if isReadOnly { return }
     try housekeep()

@@ -8,13 +8,23 @@ import HoldfastDevice
 import HoldfastFormat
 
 extension Store {
-  func readData(into buffer: UnsafeMutableRawBufferPointer, at deviceOffset: UInt64) throws(FSError) {
-    try stoppingOnDamage { () throws(FSError) in try readDevice(into: buffer, at: deviceOffset) }
+  func readData(
+    into buffer: UnsafeMutableRawBufferPointer, at deviceOffset: UInt64, of inode: InodeNumber
+  ) throws(FSError) {
+    let device = dataDevice(of: inode)
+    try stoppingOnDamage { () throws(FSError) in try Self.read(into: buffer, at: deviceOffset, from: device) }
   }
 
-  func writeData(_ bytes: UnsafeRawBufferPointer, at deviceOffset: UInt64) throws(FSError) {
+  func writeData(_ bytes: UnsafeRawBufferPointer, at deviceOffset: UInt64, of inode: InodeNumber) throws(FSError) {
     defer { dataWrites.wrappingAdd(1, ordering: .releasing) }
-    try stoppingOnDamage { () throws(FSError) in try writeDevice(bytes, at: deviceOffset) }
+    let device = dataDevice(of: inode)
+    try stoppingOnDamage { () throws(FSError) in try Self.write(bytes, at: deviceOffset, to: device) }
+  }
+
+  /// A file with a layout is read and written through the host's page cache, which is what its holder maps; grants are
+  /// made under the inode's exclusive lock, so no transfer is under way when that changes.
+  private func dataDevice(of inode: InodeNumber) -> BlockDevice {
+    writesWholeBlocks && seals.hasLayouts(inode) ? device.pageCached : device
   }
 
   /// An image cut short is met here first, as a rule.
@@ -27,8 +37,10 @@ extension Store {
     }
   }
 
-  private func readDevice(into buffer: UnsafeMutableRawBufferPointer, at deviceOffset: UInt64) throws(FSError) {
-    if isAligned(UnsafeRawBufferPointer(buffer), deviceOffset) {
+  private static func read(
+    into buffer: UnsafeMutableRawBufferPointer, at deviceOffset: UInt64, from device: BlockDevice
+  ) throws(FSError) {
+    if isAligned(UnsafeRawBufferPointer(buffer), deviceOffset, for: device) {
       return try device.read(into: buffer, at: deviceOffset)
     }
     let (start, bounce) = bounceBuffer(buffer.count, deviceOffset)
@@ -36,8 +48,10 @@ extension Store {
     memcpy(buffer.baseAddress!, bounce.bytes.baseAddress! + Int(deviceOffset - start), buffer.count)
   }
 
-  private func writeDevice(_ bytes: UnsafeRawBufferPointer, at deviceOffset: UInt64) throws(FSError) {
-    if isAligned(bytes, deviceOffset) { return try device.write(bytes, at: deviceOffset) }
+  private static func write(
+    _ bytes: UnsafeRawBufferPointer, at deviceOffset: UInt64, to device: BlockDevice
+  ) throws(FSError) {
+    if isAligned(bytes, deviceOffset, for: device) { return try device.write(bytes, at: deviceOffset) }
     let (start, bounce) = bounceBuffer(bytes.count, deviceOffset)
     if deviceOffset != start || bounce.bytes.count != bytes.count {
       try device.read(into: bounce.bytes, at: start)
@@ -49,13 +63,15 @@ extension Store {
   /// True when a partial overwrite of a block reads the block first, so that writers must exclude each other.
   var writesWholeBlocks: Bool { device.alignment > 1 }
 
-  private func isAligned(_ bytes: UnsafeRawBufferPointer, _ offset: UInt64) -> Bool {
+  private static func isAligned(
+    _ bytes: UnsafeRawBufferPointer, _ offset: UInt64, for device: BlockDevice
+  ) -> Bool {
     let alignment = device.alignment
     return alignment == 1
       || (Int(offset) | bytes.count | Int(bitPattern: bytes.baseAddress)) & (alignment - 1) == 0
   }
 
-  private func bounceBuffer(_ count: Int, _ offset: UInt64) -> (start: UInt64, buffer: AlignedBuffer) {
+  private static func bounceBuffer(_ count: Int, _ offset: UInt64) -> (start: UInt64, buffer: AlignedBuffer) {
     let mask = UInt64(Block.size - 1)
     let start = offset & ~mask
     let end = (offset + UInt64(count) + mask) & ~mask
@@ -65,11 +81,12 @@ extension Store {
   /// A block of zeros, aligned.
   static let zeros = AlignedBuffer(byteCount: 64 << 10)
 
-  func writeZeros(_ byteCount: UInt64, at deviceOffset: UInt64) throws(FSError) {
+  func writeZeros(_ byteCount: UInt64, at deviceOffset: UInt64, of inode: InodeNumber) throws(FSError) {
     var done: UInt64 = 0
     while done < byteCount {
       let part = Int(min(byteCount - done, UInt64(Store.zeros.bytes.count)))
-      try writeData(UnsafeRawBufferPointer(rebasing: Store.zeros.bytes[..<part]), at: deviceOffset + done)
+      try writeData(
+        UnsafeRawBufferPointer(rebasing: Store.zeros.bytes[..<part]), at: deviceOffset + done, of: inode)
       done += UInt64(part)
     }
   }
@@ -79,7 +96,7 @@ extension Store {
     guard start < end else { return }
     let runs = try reading { () throws(FSError) in try self.runs(of: inode, from: start, to: end) }
     for run in runs {
-      if let deviceOffset = run.deviceOffset { try writeZeros(UInt64(run.byteCount), at: deviceOffset) }
+      if let deviceOffset = run.deviceOffset { try writeZeros(UInt64(run.byteCount), at: deviceOffset, of: inode) }
     }
   }
 

@@ -22,7 +22,7 @@ extension Store {
       for run in runs {
         let part = UnsafeMutableRawBufferPointer(rebasing: buffer[done..<done + run.byteCount])
         if let deviceOffset = run.deviceOffset {
-          try readData(into: part, at: deviceOffset)
+          try readData(into: part, at: deviceOffset, of: inode)
         } else {
           memset(part.baseAddress!, 0, part.count)
         }

@@ -76,8 +76,14 @@ extension Store {
   }
 
   /// fsync, fdatasync (`dataOnly`) and fsyncdir: the file is durable when this returns, with `dataOnly` its times
-  /// excepted. Commits are for everybody: which file it is makes no difference.
-  public func sync(_ inode: InodeNumber, dataOnly: Bool) throws(FSError) { try sync(dataOnly: dataOnly) }
+  /// excepted. Commits are for everybody: which file it is makes no difference, but for what its holders may have stored.
+  public func sync(_ inode: InodeNumber, dataOnly: Bool) throws(FSError) {
+    if seals.hasWriteLayouts(inode) { holderMayHaveStored() }
+    try sync(dataOnly: dataOnly)
+  }
+
+  /// Somebody may have stored into blocks through the image, which is durable after the next barrier only.
+  public func holderMayHaveStored() { dataWrites.wrappingAdd(1, ordering: .releasing) }
 
   /// Everything so far is durable when this returns.
   public func syncAll() throws(FSError) { try sync(dataOnly: false) }

@@ -26,15 +26,18 @@ extension Store {
   ) throws(FSError) -> Int {
     guard bytes.count > 0 else { return 0 }
     let drop = Drop(privileges: dropPrivileges, capability: dropCapability)
-    if !append, try overwrite(inode, bytes, at: offset, drop) { return bytes.count }
-    try inodeLocks.exclusive(inode) { () throws(FSError) in
-      try writeChangingMap(
-        inode, bytes, at: append ? nil : offset, drop, Actor(credentials: caller, handle: handle, waits: waits))
+    let isOverwritten = append ? false : try overwrite(inode, bytes, at: offset, drop)
+    if !isOverwritten {
+      try inodeLocks.exclusive(inode) { () throws(FSError) in
+        try writeChangingMap(
+          inode, bytes, at: append ? nil : offset, drop, Actor(credentials: caller, handle: handle, waits: waits))
+      }
     }
+    try settleForKernel(inode)
     return bytes.count
   }
 
-  private struct Drop {
+  struct Drop {
     var privileges: Bool
     var capability: Bool
     var isAnything: Bool { privileges || capability }
@@ -59,16 +62,19 @@ extension Store {
         return runs
       }
       guard let runs else { return false }
-      try write(bytes, to: runs)
+      try write(bytes, to: runs, of: number)
       return true
     }
   }
 
-  private func write(_ bytes: UnsafeRawBufferPointer, to runs: [DataRun]) throws(FSError) {
+  private func write(
+    _ bytes: UnsafeRawBufferPointer, to runs: [DataRun], of number: InodeNumber
+  ) throws(FSError) {
     var done = 0
     for run in runs {
       guard let deviceOffset = run.deviceOffset else { preconditionFailure("write into a hole") }
-      try writeData(UnsafeRawBufferPointer(rebasing: bytes[done..<done + run.byteCount]), at: deviceOffset)
+      let part = UnsafeRawBufferPointer(rebasing: bytes[done..<done + run.byteCount])
+      try writeData(part, at: deviceOffset, of: number)
       done += run.byteCount
     }
   }
@@ -126,19 +132,19 @@ extension Store {
       let next = min(end, extent.end << UInt64(Block.shift))
       let device = extent.physical(block) << UInt64(Block.shift)
       if !extent.isWritten {
-        if at & mask != 0 { try writeZeros(at & mask, at: device) }
+        if at & mask != 0 { try writeZeros(at & mask, at: device, of: number) }
         if next & mask != 0 {
           let deviceEnd = device + (next - block << UInt64(Block.shift))
-          try writeZeros(UInt64(Block.size) - next & mask, at: deviceEnd)
+          try writeZeros(UInt64(Block.size) - next & mask, at: deviceEnd, of: number)
         }
       }
       let part = Int(at - offset)..<Int(next - offset)
-      try writeData(UnsafeRawBufferPointer(rebasing: bytes[part]), at: device + at & mask)
+      try writeData(UnsafeRawBufferPointer(rebasing: bytes[part]), at: device + at & mask, of: number)
       at = next
     }
   }
 
-  private func finishWrite(
+  func finishWrite(
     _ number: InodeNumber, _ blocks: BlockRange, end: UInt64, _ drop: Drop,
     _ permit: borrowing MapChangePermit
   ) throws(FSError) {

@@ -72,12 +72,15 @@ extension Store {
   /// Inodes the kernel knows of, or has open.
   public var heldInodes: [InodeNumber] { references.all }
 
-  public func release(_ inode: InodeNumber, count: UInt64 = 1) {
-    guard references.release(inode, count) else { return }
+  /// True when that was the last reference: the kernel neither knows the inode nor has it open.
+  @discardableResult
+  public func release(_ inode: InodeNumber, count: UInt64 = 1) -> Bool {
+    guard references.release(inode, count) else { return false }
     if treeLock.withLock({ unlinked.contains(inode) }) {
       reclaimQueue.append(inode)
       background?.wake()
     }
+    return true
   }
 
   /// A handle was opened.

@@ -15,7 +15,8 @@ extension Store {
     }
     let journalBlocks = options.journalBlocks ?? Geometry.defaultJournalBlocks(totalBlocks: totalBlocks)
     guard journalBlocks >= Geometry.minimumJournalBlocks, journalBlocks <= Geometry.maximumJournalBlocks,
-      journalBlocks <= totalBlocks / 2, options.label.utf8.count <= Superblock.labelBytes, totalBlocks < 1 << 51
+      journalBlocks <= totalBlocks / 2, options.label.utf8.count <= Superblock.labelBytes,
+      totalBlocks < Superblock.totalBlocksLimit
     else { throw .invalid(.argument) }
     // Old copies and an old journal must not be taken for this volume's: the new UUID sees to the journal.
     let zeros = AlignedBuffer(byteCount: Block.size)

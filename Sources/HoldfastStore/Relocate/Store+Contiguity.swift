@@ -1,6 +1,6 @@
 /// Contiguity on demand: a range of a file prepared for sealing (`prepare`) in one run of the image, aligned as asked.
 /// Holes get their blocks there at once; what is mapped is moved there. Where no run is long enough, one is made
-/// (`Store+Evacuate.swift`). What cannot be done is told, and the range is prepared all the same.
+/// (`Store+MakeRun.swift`). What cannot be done is told, and the range is prepared all the same.
 
 import HoldfastBase
 import HoldfastFormat

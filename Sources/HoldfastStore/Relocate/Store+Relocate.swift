@@ -171,7 +171,7 @@ extension Store {
         $0.physical == nil ? MapChange.fill($0.blocks) : MapChange(kind: .relocate, blocks: $0.blocks)
       }
       let permit = try seals.authorize(changes[0], with: Array(changes.dropFirst()), inode: inode, by: actor)
-      try copy(parts, first.blocks.start, target)
+      try copy(parts, of: inode, first.blocks.start, target)
       var done = 0
       while done < parts.count {
         let now = parts[done..<min(done + Store.switchStep, parts.count)]
@@ -207,7 +207,9 @@ extension Store {
   }
 
   /// Copies what is written to its new place: as many writes as there are runs of it.
-  private func copy(_ parts: [MovingPart], _ start: FileBlock, _ target: Target) throws(FSError) {
+  private func copy(
+    _ parts: [MovingPart], of inode: InodeNumber, _ start: FileBlock, _ target: Target
+  ) throws(FSError) {
     let written = parts.filter { $0.physical != nil && $0.flags.isEmpty }
     guard let last = written.last else { return }
     let buffer = AlignedBuffer(byteCount: Int((last.blocks.end - start) << UInt64(Block.shift)))
@@ -219,7 +221,7 @@ extension Store {
     var runs: [BlockRange] = []
     for part in written {
       guard let physical = part.physical else { continue }
-      try readData(into: bytes(part.blocks), at: physical << UInt64(Block.shift))
+      try readData(into: bytes(part.blocks), at: physical << UInt64(Block.shift), of: inode)
       if let run = runs.last, run.end == part.blocks.start {
         runs[runs.count - 1].count += part.blocks.count
       } else {
@@ -227,7 +229,8 @@ extension Store {
       }
     }
     for run in runs {
-      try writeData(UnsafeRawBufferPointer(bytes(run)), at: target.physical(run.start) << UInt64(Block.shift))
+      try writeData(
+        UnsafeRawBufferPointer(bytes(run)), at: target.physical(run.start) << UInt64(Block.shift), of: inode)
     }
   }
 

@@ -26,6 +26,7 @@ extension Store {
       if request.preparation == .verify { try checkMap(request, inode) }
       throw .recallInFlight
     }
+    let zeroedGeneration = try zeroBehindEnd(for: request, inode)
     if request.preparation == .fill {
       try checkBehindEnd(request.scope, inode)
       var handle: UInt64?
@@ -48,7 +49,10 @@ extension Store {
           guard attempt == 2 else { return nil }
           try syncAll()
         }
-        if request.preparation != .asIs { try verify(inode, record, request.scope) }
+        if request.preparation != .asIs { try verify(inode, record, request) }
+        if zeroedGeneration != nil, zeroedGeneration != record.mapGeneration {
+          try zeroBehindEndLocked(inode, record, request.scope)
+        }
         request.pinnedBytes = request.scope.byteCount(ofFile: record.size)
         return try insertDurably(request, createOnly: createOnly, of: inode, generation: currentGeneration(record))
       }
@@ -75,7 +79,7 @@ extension Store {
     try inodeLocks.exclusive(inode) { () throws(FSError) in
       let record = try reading { () throws(FSError) in try self.inode(inode) }
       guard record.isRegular else { throw .invalid(.argument) }
-      guard request.preparation == .fill else { return try verify(inode, record, request.scope) }
+      guard request.preparation == .fill else { return try verify(inode, record, request) }
       let blocks = request.scope.blocks(ofFile: record.size)
       for run in try runs(of: inode, in: blocks, .contents) {
         let actor = Actor(credentials: request.taker, handle: nil)
@@ -174,7 +178,7 @@ extension Store {
   }
 
   /// Blocks zeroed under one hold of the inode's lock: 64 MiB.
-  private static let prepareStep: UInt64 = 16384
+  static let prepareStep: UInt64 = 16384
 
   private func prepareBlocks(_ inode: InodeNumber, _ asked: BlockRange, _ actor: Actor) throws(FSError) {
     try inodeLocks.exclusive(inode) { () throws(FSError) in
@@ -196,7 +200,8 @@ extension Store {
         guard let run else { throw .corrupt(structure: .extentRecord, block: inode) }
         let end = min(run.end, blocks.end)
         if !run.isWritten {
-          try writeZeros((end - block) << UInt64(Block.shift), at: run.physical(block) << UInt64(Block.shift))
+          try writeZeros(
+            (end - block) << UInt64(Block.shift), at: run.physical(block) << UInt64(Block.shift), of: inode)
         }
         block = end
       }
@@ -219,12 +224,25 @@ extension Store {
     }
   }
 
-  /// Rule 4: holes, unwritten and shared extents in the scope are EINVAL. Preallocation behind the end is no reason.
-  private func verify(_ inode: InodeNumber, _ record: InodeRecord, _ scope: SealScope) throws(FSError) {
-    try verify(
-      inode,
-      scope.blocks(ofFile: record.size).intersection(
-        BlockRange(from: 0, to: scope.endsWithFile ? Block.count(covering: record.size) : MapChange.endOfMap)))
+  /// Rule 4: holes, unwritten and shared extents in the scope are EINVAL. Preallocation behind the end is no reason, nor is
+  /// it for a layout that reaches there.
+  private func verify(_ inode: InodeNumber, _ record: InodeRecord, _ request: SealRequest) throws(FSError) {
+    let end = Block.count(covering: record.size)
+    let blocks = request.scope.blocks(ofFile: record.size)
+    guard request.layout != nil else {
+      let limit = request.scope.endsWithFile ? end : MapChange.endOfMap
+      return try verify(inode, blocks.intersection(BlockRange(from: 0, to: limit)))
+    }
+    try verify(inode, blocks.intersection(BlockRange(from: 0, to: end)))
+    try verifyMapped(inode, blocks.intersection(BlockRange(from: end, to: MapChange.endOfMap)))
+  }
+
+  /// Blocks behind the end that a layout names must be there; nobody has written them yet.
+  private func verifyMapped(_ inode: InodeNumber, _ blocks: BlockRange) throws(FSError) {
+    guard let hole = try runs(of: inode, in: blocks, .mapping, limit: 1).first else { return }
+    throw .invalid(
+      .unsealableRange(
+        .hole, byteOffset: hole.start << UInt64(Block.shift), byteCount: hole.count << UInt64(Block.shift)))
   }
 
   private func verify(_ inode: InodeNumber, _ blocks: BlockRange) throws(FSError) {

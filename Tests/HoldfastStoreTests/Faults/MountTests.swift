@@ -34,7 +34,7 @@ import Testing
   }
 
   /// Newer or older: whose tree it is must not be guessed.
-  @Test(arguments: [-1, 0, 5]) func copiesOfTwoVolumesAreRefused(_ generations: Int) throws {
+  @Test(arguments: [-2, 0, 5]) func copiesOfTwoVolumesAreRefused(_ generations: Int) throws {
     let newer = { (copy: inout Superblock) in copy.generation = UInt64(Int(copy.generation) + generations) }
     try expectRefusal(
       volume {

@@ -18,7 +18,7 @@ struct IoctlTests {
     holdfast_ioc_seal, holdfast_ioc_unseal, holdfast_ioc_pin, holdfast_ioc_unpin, holdfast_ioc_prepare,
     holdfast_ioc_layout_get, holdfast_ioc_layout_return, holdfast_ioc_recall_status, holdfast_ioc_holders,
     holdfast_ioc_map, holdfast_ioc_seals, holdfast_ioc_revoke, holdfast_ioc_sync, holdfast_ioc_remount,
-    holdfast_ioc_info, holdfast_ioc_defrag,
+    holdfast_ioc_info, holdfast_ioc_defrag, holdfast_ioc_resize,
   ]
 
   /// Bytes of the argument, as the request's number encodes them.

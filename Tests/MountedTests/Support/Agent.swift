@@ -13,14 +13,17 @@ final class Agent {
   private let child: Child
   private let input: Int32
   private let output: Int32
+  private var isTalking = true
   private var pending: [UInt8] = []
 
   var pid: pid_t { child.pid }
 
   /// As root, or as `uid` without any capability (but CAP_LINUX_IMMUTABLE with `keepingImmutable`). `inherited`
-  /// descriptors are its 10, 11 and so on.
-  init(uid: uid_t? = nil, keepingImmutable: Bool = false, inherited: [Int32] = []) throws {
-    var words = [TestEnvironment.agent]
+  /// descriptors are its 10, 11 and so on. `environment`: more of it, as env(1) takes it.
+  init(
+    uid: uid_t? = nil, keepingImmutable: Bool = false, inherited: [Int32] = [], environment: [String] = []
+  ) throws {
+    var words = environment.isEmpty ? [TestEnvironment.agent] : ["env"] + environment + [TestEnvironment.agent]
     if let uid { words += ["\(uid)", "\(uid)"] }
     if keepingImmutable { words.append("keep-immutable") }
     var requests: [Int32] = [0, 0]
@@ -35,8 +38,14 @@ final class Agent {
   }
 
   deinit {
-    close(input)
+    endInput()
     close(output)
+  }
+
+  /// Once: the number may be somebody else's afterwards.
+  private func endInput() {
+    if isTalking { close(input) }
+    isTalking = false
   }
 
   /// Ends it at once, as a crash would.
@@ -53,7 +62,7 @@ final class Agent {
 
   /// Ends it in order.
   func exit() {
-    close(input)
+    endInput()
     _ = child.wait(seconds: 10)
   }
 

@@ -23,8 +23,19 @@ enum TestEnvironment {
 
   static let holdfast = variable("HOLDFAST_BINARY") ?? (buildFolder + "/holdfast")
   static let agent = buildFolder + "/mounted-test-agent"
+  /// A program that knows nothing of Holdfast, and the library that serves such programs directly.
+  static let preloadAgent = buildFolder + "/preload-agent"
+  static let preload = buildFolder + "/libholdfast-preload.so"
   /// The library that makes the daemon's calls on its image fail (Tests/FaultShim).
   static let faultShim = buildFolder + "/libHoldfastFaultShim.so"
+  /// The library for C programs.
+  static let library = buildFolder + "/libHoldfastLibrary.so"
+  /// The package: above this file.
+  static let sources: String = {
+    var path = #filePath
+    for _ in 0..<4 { path = folder(of: path) ?? "." }
+    return path
+  }()
 
   /// The folder of the test bundle: where the running program is, or what it was told to run is.
   private static let buildFolder: String = {

@@ -163,23 +163,6 @@ struct RequestRows {
     #expect(try path.sealCount() == 0)
   }
 
-  /// Layouts come later; asking for one is a clear error and takes nothing.
-  @Test("Layouts: EOPNOTSUPP, nothing taken")
-  func layouts() throws {
-    let path = try sharedVolume().freshFolder() / "file"
-    try path.create(pattern(20_000))
-    let before = try path.extents()
-    let file = try path.open(O_RDWR)
-    defer { file.close() }
-    var layout = holdfast_layout()
-    layout.version = UInt32(HOLDFAST_ABI_VERSION)
-    #expect(throws: Errno(EOPNOTSUPP)) { try file.control(UInt(holdfast_ioc_layout_get), &layout) }
-    #expect(throws: Errno(EOPNOTSUPP)) { try file.control(UInt(holdfast_ioc_layout_return), &layout) }
-    #expect(try path.sealCount() == 0)
-    #expect(try path.extents() == before)
-    try path.truncate(0)
-  }
-
   @Test("Row 24: release by the holder", arguments: Sealing.allCases)
   func row24(_ sealing: Sealing) throws {
     let folder = try sharedVolume().freshFolder()

@@ -1,0 +1,210 @@
+/// Shared mappings of files, made of the image: a handle opened under a layout has none through the mount (ENODEV).
+///
+/// What the program later does to its mappings (munmap, mremap to less, mprotect, something else mapped over them)
+/// nobody tells us and nobody must: /proc/self/maps says which pieces of the image are mapped where, and the extents
+/// they were made under, which bytes of the file those are.
+///
+/// When the layout has to go the mappings stay, for nobody else gets their blocks while they do (the lease). The
+/// layout is taken again as soon as the one who needed the map changed is done: then pieces that moved are mapped
+/// anew. Where that cannot be (a hole was made, a handle beside us uses the page cache), all of them are mapped
+/// through the mount instead.
+///
+/// Called by the keeper's threads, `keeperLock` held.
+
+import CHoldfast
+import CPreload
+import Synchronization
+
+extension UnsafeMutablePointer where Pointee == Registry {
+  // MARK: New mappings
+
+  /// mmap(2) of a file being served; ENODATA: through the mount.
+  func map(_ question: Question) -> Answer {
+    let index = question.file
+    var code = EAGAIN
+    // A recall under way ends by itself, soon or at the fence.
+    for _ in 0..<500 where code == EAGAIN {
+      code = grant(index)
+      if code == EAGAIN {
+        keeperLock.unlock()
+        _ = holdfast_raw_poll(nil, 0, 1)
+        keeperLock.lock()
+      }
+    }
+    guard code == 0, let layout = files[index].layout else { return Answer(code: ENODATA) }
+    let block = ExtentTable.blockBytes - 1
+    let length = (UInt64(question.length) + block) & ~block
+    guard question.offset >= 0, UInt64(question.offset) & block == 0, length > 0,
+      UInt64(question.offset) < UInt64(Int64.max) - length
+    else { return Answer(code: ENODATA) }
+    let (defect, pieces) = layout.pointee.space.extents.storable(UInt64(question.offset), length)
+    guard defect == nil, pieces <= DirectSpace.maximumPieces else { return Answer(code: ENODATA) }
+
+    // Marked first: the watcher must not free the extents.
+    files[index].isMapped = true
+    if question.isWriting { files[index].isStored.store(1, ordering: .relaxed) }
+    var answer = Answer()
+    let isFixed = question.flags & holdfast_map_fixed != 0
+    var address = Int64(bitPattern: UInt64(question.address))
+    if !isFixed || pieces > 1 {
+      // The flags that say where: all but the type.
+      let placing = question.flags & ~holdfast_map_type & ~holdfast_map_populate
+      address = holdfast_direct_map(
+        question.address, Int(length), PROT_NONE, placing | holdfast_map_reserve, -1, 0)
+    }
+    guard address >= 0 else {
+      answer.code = Int32(-address)
+      return answer
+    }
+    var done: UInt64 = 0
+    while done < length {
+      let piece = layout.pointee.space.extents.piece(at: UInt64(question.offset) + done, limit: length - done)
+      let flags = question.flags & ~holdfast_map_fixed_noreplace | holdfast_map_fixed
+      let result = holdfast_direct_map(
+        UInt(address) + UInt(done), Int(piece.length), question.protection, flags,
+        layout.pointee.space.image.descriptor, Int64(piece.physical))
+      guard result >= 0 else {
+        _ = holdfast_direct_unmap(UInt(address), Int(length))
+        answer.code = Int32(-result)
+        return answer
+      }
+      done += piece.length
+    }
+    answer.address = UInt(address)
+    return answer
+  }
+
+  // MARK: Mappings there are
+
+  /// Of a file whose layout was returned: takes it again, or gives up the image.
+  func keepMappings(_ index: Int) {
+    guard hasMappings(index) else {
+      files[index].isMapped = false
+      freeMappedLayout(index)
+      return
+    }
+    // A recall is under way, or: a handle whose requests were taken away gets no layout any more.
+    let code = files[index].isLost ? ENODATA : grant(index)
+    if code == 0 || code == EAGAIN { return }
+    if remapThroughMount(index) { setCached(index) }
+  }
+
+  /// The layout is new: what lies elsewhere now is mapped anew.
+  func moveMappings(_ index: Int) {
+    guard let old = files[index].mappedLayout, let new = files[index].layout else { return }
+    let block = ExtentTable.blockBytes - 1
+    let end = (new.pointee.fileSize + block) & ~block
+    let file = files + index
+    let count = eachMapping(of: old) { piece in
+      var done: UInt64 = 0
+      while done < piece.length {
+        let logical = piece.logical + done
+        let now = new.pointee.space.extents.piece(at: logical, limit: piece.length - done)
+        let isOnImage = now.state == .written || now.state == .prepared
+        if logical >= end || isOnImage {
+          // Behind the end of a file there is SIGBUS; behind that of an image, too.
+          let physical = isOnImage ? now.physical : Self.behindEveryImage
+          if physical != piece.physical + done {
+            _ = holdfast_direct_map(
+              piece.address + UInt(done), Int(now.length), piece.protection, holdfast_map_shared | holdfast_map_fixed,
+              new.pointee.space.image.descriptor, Int64(physical))
+          }
+        } else {
+          file.pointee.isLost = true
+        }
+        done += now.length
+      }
+    }
+    freeMappedLayout(index)
+    if count == 0 { file.pointee.isMapped = false }
+    // The watcher returns the layout, for the last time.
+    if file.pointee.isLost { file.pointee.isRecalled = true }
+  }
+
+  /// A place where no image has bytes; mmap(2) takes it all the same.
+  private static var behindEveryImage: UInt64 { 1 << 61 }
+
+  func hasMappings(_ index: Int) -> Bool {
+    guard let layout = files[index].mappedLayout ?? files[index].layout else { return false }
+    return eachMapping(of: layout) { _ in } > 0
+  }
+
+  /// Returns the layout; mappings go through the mount from now on, and reads and writes with them.
+  func convert(_ index: Int, _ ownTransfers: UInt32) -> Int32 {
+    let file = files + index
+    guard file.pointee.isUsed else { return ENODATA }
+    if file.pointee.word.load(ordering: .acquiring) & ServedFile.cached != 0 { return 0 }
+    release(index, ownTransfers)
+    if file.pointee.isMapped, file.pointee.mappedLayout != nil {
+      // Whoever else has a layout of it lets no handle use the page cache.
+      var patience = 1000
+      while !remapThroughMount(index) {
+        patience -= 1
+        guard patience > 0 else { return EAGAIN }
+        keeperLock.unlock()
+        _ = holdfast_raw_poll(nil, 0, 1)
+        keeperLock.lock()
+      }
+    }
+    setCached(index)
+    return 0
+  }
+
+  private func setCached(_ index: Int) {
+    files[index].isMapped = false
+    files[index].isLost = false
+    freeMappedLayout(index)
+    files[index].word.bitwiseOr(ServedFile.cached, ordering: .acquiringAndReleasing)
+  }
+
+  /// False when some piece could not be: then it is tried again.
+  private func remapThroughMount(_ index: Int) -> Bool {
+    guard let layout = files[index].mappedLayout else { return true }
+    var path = DescriptorPath(thread: holdfast_gettid(), descriptor: files[index].handle)
+    let cached = path.open(O_CLOEXEC | O_NOCTTY | (files[index].isWriting ? O_RDWR : O_RDONLY))
+    guard cached >= 0 else { return false }
+    defer { holdfast_direct_close(cached) }
+    var isDone = true
+    _ = eachMapping(of: layout) { piece in
+      let result = holdfast_direct_map(
+        piece.address, Int(piece.length), piece.protection, holdfast_map_shared | holdfast_map_fixed, cached,
+        Int64(piece.logical))
+      if result < 0 { isDone = false }
+    }
+    return isDone
+  }
+
+  /// Every piece of this process's memory that is a piece of the file. Returns how many.
+  private func eachMapping(
+    of layout: UnsafeMutablePointer<DirectLayout>, _ body: (MappedPiece) -> Void
+  ) -> Int {
+    var identity = holdfast_identity()
+    guard holdfast_identify(layout.pointee.space.image.descriptor, &identity) == 0 else { return 0 }
+    // Read to its end first: mapping changes what is being read.
+    guard let areas = MemoryAreas(device: identity.device, inode: identity.inode) else { return 0 }
+    var count = 0
+    for position in 0..<areas.count {
+      let area = areas[position]
+      for extent in 0..<layout.pointee.space.extents.count {
+        let extent = layout.pointee.space.extents[extent]
+        let first = max(area.offset, extent.physical)
+        let last = min(area.offset + area.length, extent.physical + extent.length)
+        guard first < last else { continue }
+        count += 1
+        body(
+          MappedPiece(
+            address: area.address + UInt(first - area.offset), length: last - first, physical: first,
+            logical: extent.logical + (first - extent.physical), protection: area.protection))
+      }
+    }
+    return count
+  }
+}
+
+private struct MappedPiece {
+  var address: UInt
+  var length: UInt64
+  var physical: UInt64
+  var logical: UInt64
+  var protection: Int32
+}

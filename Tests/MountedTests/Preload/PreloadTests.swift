@@ -1,0 +1,243 @@
+/// Programs that know nothing of Holdfast, with libholdfast-preload.so in front of libc: what they do is the same,
+/// and where it is done is the image.
+
+import CMountedSupport
+import Glibc
+import Testing
+
+@Suite("Preload: what a program sees", .needsMount, .mounted(mebibytes: 192), .deadline(seconds: 400), .serialized)
+struct PreloadTests {
+  private func volume() throws -> Volume { try sharedVolume() }
+
+  /// Runs the program twice over equal files.
+  private func expectSame(seed: UInt64, operations: Int) throws {
+    let folder = try volume().freshFolder()
+    let start = Preload.bytes(300_000, seed: seed)
+    var outputs: [String] = []
+    var contents: [[UInt8]] = []
+    for isPreloaded in [false, true] {
+      // Its own name would be in no output.
+      let path = folder / "\(isPreloaded)"
+      try path.create(start)
+      let words = [TestEnvironment.preloadAgent, "random", "\(seed)", "\(operations)", path.text]
+      let result = isPreloaded ? try Preload.run(words) : try run(words, seconds: 120)
+      #expect(result.status == 0, "seed \(seed): \(result.errors)")
+      outputs.append(result.output)
+      contents.append(try path.storedContents())
+      #expect(try path.sealCount() == 0)
+      #expect(try path.contents() == contents.last!, "seed \(seed): the page cache has something else")
+    }
+    let lines = outputs.map { $0.split(separator: "\n") }
+    #expect(lines[0].count > operations)
+    if let index = zip(lines[0], lines[1]).enumerated().first(where: { $1.0 != $1.1 })?.offset {
+      Issue.record("seed \(seed): line \(index): \(lines[0][index]) without, \(lines[1][index]) with the library")
+    }
+    #expect(lines[0].count == lines[1].count, "seed \(seed)")
+    #expect(contents[0] == contents[1], "seed \(seed): the files differ")
+  }
+
+  @Test("random calls answer the same and leave the same", arguments: 0..<6)
+  func randomCalls(_ round: Int) throws {
+    try expectSame(seed: round < 3 ? UInt64(round) : UInt64.random(in: 0 ... .max), operations: 1200)
+  }
+
+  @Test("reads and writes go to the image")
+  func direct() throws {
+    let volume = try volume()
+    let path = try volume.freshFolder() / "file"
+    try path.create([UInt8](repeating: 1, count: 1 << 20))
+    let agent = try Agent(environment: Preload.environment)
+    let file = try agent.open(path, O_RDWR)
+    #expect(try path.sealCount() == 1)
+    let before = try volume.transfers()
+    for block in 0..<100 {
+      #expect(try agent.call("write", file, block * 4096, 4096, 2 + block % 7) == 4096)
+      let read = try agent.request(["read", "\(file)", "\(block * 4096)", "4096"])
+      #expect(read.text == "\(2 + block % 7)")
+    }
+    #expect(try agent.call("append", file, 4096, 9) == 4096)
+    #expect(try volume.transfers() == before)
+    // The mount sees it at once.
+    let seen = try path.contents()
+    #expect(seen[..<4096].allSatisfy { $0 == 9 } && seen[4096..<8192].allSatisfy { $0 == 3 })
+    let old = try path.status().st_mtim
+    try agent.call("close", file)
+    #expect(try path.sealCount() == 0)
+    let new = try path.status().st_mtim
+    #expect((new.tv_sec, new.tv_nsec) > (old.tv_sec, old.tv_nsec))
+    agent.exit()
+  }
+
+  @Test("a recall is answered at once, and the program goes on")
+  func recall() throws {
+    let volume = try volume()
+    let path = try volume.freshFolder() / "file"
+    try path.create([UInt8](repeating: 1, count: 1 << 20))
+    let agent = try Agent(environment: Preload.environment)
+    let file = try agent.open(path, O_RDWR)
+    let reader = try agent.open(path, O_RDONLY)
+    try agent.call("write", file, 0, 4096, 7)
+    #expect(try path.sealCount() >= 1)
+    // The program does nothing meanwhile.
+    try path.truncate(8192)
+    #expect(try volume.fenced() == 0)
+    #expect(try agent.request(["read", "\(file)", "0", "65536"]).result == 8192)
+    #expect(try agent.request(["read", "\(reader)", "0", "4096"]).text == "7")
+    try agent.call("write", file, 4096, 4096, 8)
+    try path.truncate(1 << 20)
+    #expect(try agent.request(["read", "\(file)", "4096", "4096"]).text == "8")
+    #expect(try agent.request(["read", "\(file)", "8192", "65536"]).text == "0")
+    // Taken again, in the end.
+    #expect(
+      try eventually {
+        _ = try agent.request(["read", "\(file)", "0", "4096"])
+        return try path.sealCount() >= 1
+      })
+    try agent.call("ftruncate", file, 4096)
+    #expect(try agent.request(["read", "\(file)", "0", "65536"]).result == 4096)
+    agent.exit()
+    #expect(try volume.fenced() == 0)
+  }
+
+  @Test("a mapping survives a recall")
+  func mappedRecall() throws {
+    let volume = try volume()
+    let path = try volume.freshFolder() / "file"
+    try path.create([UInt8](repeating: 1, count: 1 << 20))
+    let agent = try Agent(environment: Preload.environment)
+    let file = try agent.open(path, O_RDWR)
+    try agent.call("map-file", file, 1 << 20)
+    try agent.call("poke", 5000, 42)
+    #expect(try path.storedContents()[5000] == 42)
+    try path.truncate(2 << 20)
+    #expect(try agent.call("peek", 5000) == 42)
+    try agent.call("poke", 5001, 43)
+    #expect(try path.storedContents()[5001] == 43)
+    #expect(try agent.request(["read", "\(file)", "5001", "1"]).text == "43")
+    // A hole in the middle of it: from here on the mapping is the mount's.
+    let other = try path.open(O_RDWR)
+    try check(hmt_fallocate(other.descriptor, 3, 65_536, 65_536))
+    #expect(try eventually { try agent.call("peek", 70_000) == 0 })
+    try agent.call("poke", 70_000, 44)
+    #expect(try agent.request(["read", "\(file)", "70000", "1"]).text == "44")
+    try agent.call("write", file, 70_001, 1, 45)
+    #expect(try agent.call("peek", 70_001) == 45)
+    other.close()
+    try agent.call("unmap-file")
+    try agent.call("close", file)
+    #expect(try path.contents()[70_000] == 44)
+    agent.exit()
+    #expect(try volume.fenced() == 0)
+  }
+
+  @Test("kill -9 in the middle leaves nothing behind")
+  func killed() throws {
+    let volume = try volume()
+    let path = try volume.freshFolder() / "file"
+    try path.create([UInt8](repeating: 1, count: 1 << 20))
+    let agent = try Agent(environment: Preload.environment)
+    let file = try agent.open(path, O_RDWR)
+    try agent.call("map-file", file, 1 << 20)
+    let child = try agent.call("fork")
+    agent.kill()
+    // The child has the descriptor, but no handle of the layout.
+    #expect(try eventually { try path.sealCount() == 0 })
+    kill(pid_t(child), SIGKILL)
+    try path.truncate(0)
+    #expect(try volume.fenced() == 0)
+  }
+
+  @Test("duplicates, and a program run from it, share one offset and one file")
+  func inheritance() throws {
+    let path = try volume().freshFolder() / "file"
+    try path.create([UInt8](repeating: 1, count: 65_536))
+    let agent = try Agent(environment: Preload.environment)
+    let file = try agent.open(path, O_RDWR)
+    let copy = try agent.call("dup", file)
+    try agent.call("append", file, 100, 2)
+    try agent.call("append", copy, 100, 3)
+    try agent.call("close", file)
+    #expect(try path.sealCount() == 1)
+    try agent.call("keep-on-exec", copy)
+    try agent.call("exec")
+    try agent.call("append", copy, 100, 4)
+    #expect(try path.sealCount() == 0)
+    agent.exit()
+    let expected = (2...4).flatMap { [UInt8](repeating: UInt8($0), count: 100) }
+    #expect(try Array(path.contents()[..<300]) == expected)
+  }
+
+  @Test("processes that append lose nothing")
+  func appenders() throws {
+    let path = try volume().freshFolder() / "file"
+    try path.create()
+    let words = ["env"] + Preload.environment + [TestEnvironment.preloadAgent, "append", "400", path.text]
+    let children = try [words, words, [TestEnvironment.preloadAgent, "append", "400", path.text]].map { try Child($0) }
+    for child in children { #expect(child.finish(seconds: 120).status == 0) }
+    let lines = String(decoding: try path.contents(), as: UTF8.self).split(separator: "\n")
+    #expect(lines.count == 1200)
+    #expect(Set(lines).count == 1200)
+    #expect(lines.allSatisfy { $0.utf8.count == 63 })
+  }
+
+  @Test("processes that share an offset take each record once")
+  func sharedOffset() throws {
+    let folder = try volume().freshFolder()
+    let count = 3000
+    let records = folder / "records"
+    try records.create(
+      (0..<count).flatMap { number in
+        let digits = Array("\(number)".utf8)
+        return digits + [UInt8](repeating: 32, count: 64 - digits.count)
+      })
+    // Descriptor 3 of the agent: what /bin/sh opens there.
+    let marks = folder / "marks"
+    try marks.create([UInt8](repeating: UInt8(ascii: "-"), count: count))
+    let result = try run(
+      ["/bin/sh", "-c", "exec 3<>\"$1\"; shift; exec env \"$@\"", "sh", marks.text] + Preload.environment
+        + [TestEnvironment.preloadAgent, "share", "\(count)", records.text])
+    #expect(result.status == 0)
+    #expect(try marks.contents() == [UInt8](repeating: UInt8(ascii: "+"), count: count))
+  }
+
+  @Test("a signal's handler may write in the middle of a write")
+  func handler() throws {
+    let path = try volume().freshFolder() / "file"
+    try path.create([UInt8](repeating: 1, count: 8 << 20))
+    let result = try Preload.run([TestEnvironment.preloadAgent, "handler", "20000", path.text])
+    #expect(result.output == "0 1\n")
+  }
+
+  @Test("what cannot be direct is what it would have been")
+  func fallThrough() throws {
+    let volume = try volume()
+    let path = try volume.freshFolder(mode: 0o777) / "file"
+    try path.create([UInt8](repeating: 1, count: 65_536), mode: 0o666)
+    // Nobody's business the image: mkfs made it 0600.
+    let stranger = try Agent(uid: Agent.user, environment: Preload.environment)
+    let foreign = try stranger.open(path, O_RDWR)
+    #expect(try path.sealCount() == 0)
+    try stranger.call("write", foreign, 0, 4096, 2)
+    #expect(try stranger.request(["read", "\(foreign)", "0", "4096"]).text == "2")
+    stranger.exit()
+    // Somebody uses the page cache.
+    let other = try path.open(O_RDWR)
+    let agent = try Agent(environment: Preload.environment)
+    let busy = try agent.open(path, O_RDWR)
+    #expect(try path.sealCount() == 0)
+    try agent.call("write", busy, 4096, 4096, 3)
+    #expect(try other.read(4096, at: 4096) == [UInt8](repeating: 3, count: 4096))
+    try agent.call("close", busy)
+    other.close()
+    // A hard seal: layouts, too, stand beside it; growing is refused as ever.
+    try path.seal()
+    let sealed = try agent.open(path, O_RDWR)
+    #expect(throws: Errno(ETXTBSY)) { try agent.call("write", sealed, 65_536, 1, 1) }
+    #expect(throws: Errno(ETXTBSY)) { try agent.call("ftruncate", sealed, 1) }
+    try agent.call("write", sealed, 0, 4096, 4)
+    try agent.call("close", sealed)
+    try path.unseal()
+    #expect(try path.storedContents().first == 4)
+    agent.exit()
+  }
+}
