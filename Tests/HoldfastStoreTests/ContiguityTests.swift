@@ -142,18 +142,20 @@ import Testing
     let comb = try volume.create("comb")
     let teeth = volume.store.usage.freeBlocks - 800
     try volume.allocate(comb, [], 0, teeth << 12)
-    try volume.allocate(try volume.create("filler"), [], 0, 400 << 12)
+    let filler = try volume.create("filler")
+    try volume.allocate(filler, [], 0, 400 << 12)
     for block in stride(from: UInt64(0), to: teeth - 2, by: 2) {
       try volume.allocate(comb, [.punchHole, .keepSize], block << 12, 1 << 12)
     }
     for _ in 0..<3 { try volume.store.housekeep() }
-    try volume.seal(comb, .asIs, name: "mine")
+    for inode in [comb, filler] { try volume.seal(inode, .asIs, name: "mine") }
     let longest = try volume.store.reading { () throws(FSError) in try volume.store.longestFreeRun()?.count ?? 0 }
     let inode = try volume.create("contiguous")
     try volume.truncate(inode, (longest + 64) << 12)
     let report = try volume.store.prepareContiguously(
       inode, offset: 0, byteCount: 0, alignment: 1, handle: nil, by: Volume.user)
-    #expect(!report.isFulfilled && report.obstacles.contains(.held) && report.refusal?.requestName == "mine")
+    #expect(
+      !report.isFulfilled && report.obstacles.contains(.held) && report.refusal?.requestName == "mine", "\(report)")
     #expect(report.longestFreeBlocks < longest + 64)
     try volume.seal(inode)
     try volume.store.unmount()
@@ -186,6 +188,27 @@ import Testing
     #expect(before[(2 << 20)..<(5 << 20)].allSatisfy { $0 == 0 })
     try volume.remount()
     #expect(try volume.read(inode, 6 << 20) == before)
+    try volume.store.unmount()
+    #expect(volume.check().isSound)
+  }
+
+  /// What moves keeps to its hint.
+  @Test func movesKeepToTheHint() throws {
+    let volume = try Volume(mebibytes: 64)
+    let inode = try volume.create("file")
+    try volume.store.setExtentSize(1 << 20, of: inode, by: Volume.user)
+    try volume.write(inode, pattern(300 << 12))
+    let before = try volume.store.extents(of: inode, from: 0, limit: 1)
+    let wholeFile = Self.wholeFile
+    _ = try volume.store.relocate(inode, wholeFile, to: .contiguous, by: .daemon)
+    let after = try volume.store.extents(of: inode, from: 0, limit: 1)
+    #expect(after[0].physical != before[0].physical && after[0].physical % (1 << 20) == 0)
+    // Splintered, and joined again.
+    let elsewhere = Placement(within: BlockRange(start: after[0].physical >> 12 + 2049, count: 4096))
+    _ = try volume.store.relocate(inode, BlockRange(start: 7, count: 5), to: elsewhere, by: .daemon)
+    #expect(try volume.store.defragment(inode, wholeFile, by: .daemon).fragmentsAfter == 1)
+    #expect(try volume.store.extents(of: inode, from: 0, limit: 1)[0].physical % (1 << 20) == 0)
+    #expect(try volume.read(inode, 400 << 12) == pattern(300 << 12))
     try volume.store.unmount()
     #expect(volume.check().isSound)
   }

@@ -52,6 +52,13 @@ extension Store {
     return wide
   }
 
+  /// On which border of the image file block `block` belongs: the hint's, when a unit of the file begins there; else 1.
+  func hintedAlignment(of number: InodeNumber, at block: FileBlock) throws(FSError) -> UInt64 {
+    let unit = UInt64(try reading { () throws(FSError) in try inode(number) }.extentSizeHint)
+    guard unit > 1, Store.isExtentSize(unit << UInt64(Block.shift)), block % unit == 0 else { return 1 }
+    return unit
+  }
+
   /// Where a hole of a hinted file gets its blocks: behind its neighbour, else on a border of the hint; nil where there
   /// is no such place.
   func allocateHinted(

@@ -66,12 +66,13 @@ extension Store {
     var rest = fragments[...]
     while rest.count > 1 {
       let want = rest.reduce(0) { $0 + $1.count }
+      let alignment = try hintedAlignment(of: inode, at: rest[rest.startIndex].start)
       let least = rest[rest.startIndex].count + rest[rest.startIndex + 1].count
-      var reservation = try reserveForJoin(want, atLeast: least)
+      var reservation = try reserveForJoin(want, atLeast: least, alignment)
       if reservation == nil, canReclaim, hasReclaimableSpace {
         canReclaim = false
         try reclaimSpace()
-        reservation = try reserveForJoin(want, atLeast: least)
+        reservation = try reserveForJoin(want, atLeast: least, alignment)
       }
       guard let reservation else {
         report.unplacedBlocks += rest.removeFirst().count
@@ -86,11 +87,13 @@ extension Store {
     }
   }
 
-  /// Long ones on the borders of huge pages, where there is such a run.
-  private func reserveForJoin(_ want: UInt64, atLeast least: UInt64) throws(FSError) -> Reservation? {
-    if want >= Store.hugeBlocks {
-      let huge = Placement(alignment: Store.hugeBlocks, isWhole: true)
-      if let found = try reserve(want, atLeast: want, huge) { return found }
+  /// On the borders of the file's hint, and long ones on those of huge pages, where there is such a run.
+  private func reserveForJoin(
+    _ want: UInt64, atLeast least: UInt64, _ alignment: UInt64
+  ) throws(FSError) -> Reservation? {
+    let huge = want >= Store.hugeBlocks ? Store.hugeBlocks : 1
+    for alignment in [max(alignment, huge), alignment] where alignment > 1 {
+      if let found = try reserve(want, atLeast: want, Placement(alignment: alignment, isWhole: true)) { return found }
     }
     return try reserve(want, atLeast: least, Placement())
   }

@@ -56,8 +56,7 @@ extension Store {
       let parts = actor.background ? movable(island, of: inode, &report) : [island]
       for var part in parts {
         while !part.isEmpty {
-          let minimum = placement.isWhole ? part.count : 1
-          guard let reservation = try reserveReclaiming(part.count, atLeast: minimum, placement) else {
+          guard let reservation = try reserve(for: part, of: inode, placement) else {
             report.unplacedBlocks += part.count
             break
           }
@@ -68,6 +67,19 @@ extension Store {
       }
     }
     return report
+  }
+
+  /// A place for a part: where its unit belongs by the file's extent-size hint, when there is such a run.
+  private func reserve(
+    for part: BlockRange, of inode: InodeNumber, _ placement: Placement
+  ) throws(FSError) -> Reservation? {
+    let unit = try hintedAlignment(of: inode, at: part.start)
+    if unit > placement.alignment {
+      var hinted = placement
+      hinted.alignment = unit
+      if let found = try reserve(part.count, atLeast: part.count, hinted) { return found }
+    }
+    return try reserveReclaiming(part.count, atLeast: placement.isWhole ? part.count : 1, placement)
   }
 
   /// The file blocks of a background move that no request holds. Only a first look: the gate is asked at each step.

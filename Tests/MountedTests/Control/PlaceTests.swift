@@ -5,7 +5,7 @@ import CMountedSupport
 import Glibc
 import Testing
 
-@Suite("Control: places", .needsMount, .mounted(), .deadline())
+@Suite("Control: places", .needsMount, .mounted(), .deadline(), .serialized)
 struct PlaceTests {
   /// Two files written in turn, block by block.
   private func splintered(_ blocks: Int = 64) throws -> (folder: Path, files: [Path]) {

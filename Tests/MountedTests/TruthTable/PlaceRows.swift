@@ -5,7 +5,7 @@ import CMountedSupport
 import Glibc
 import Testing
 
-@Suite("Truth table: places", .needsMount, .mounted(), .deadline())
+@Suite("Truth table: places", .needsMount, .mounted(), .deadline(), .serialized)
 struct PlaceRows {
   private func isInOneRun(_ state: Subject.State) -> Bool { state.extents.split(separator: "\n").count == 1 }
 
