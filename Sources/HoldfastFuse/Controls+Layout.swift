@@ -36,10 +36,11 @@ extension MountSession {
     guard cachedPages.take(inode) else { return grantLayout(reply, argument, inode, handle) }
     let held = HeldReply(reply)
     layoutNotifier(of: inode).flushPages(of: inode) { [unowned self, argument] isFlushed in
+      cachedPages.flushed(inode)
       if isFlushed {
         grantLayout(held.take(), argument, inode, handle)
       } else {
-        fail(held.take(), .interrupted, .ioctl, inode)
+        failGrant(held.take(), .interrupted, argument.layout_id, inode, handle)
       }
     }
   }
@@ -55,11 +56,14 @@ extension MountSession {
     let access: LayoutAccess =
       !argument.has(HOLDFAST_LAYOUT_WRITE) ? .read : argument.has(HOLDFAST_LAYOUT_SHARED) ? .sharedWrite : .write
     guard access.isWriting ? handle.isWriting : handle.flags & O_ACCMODE != O_WRONLY else { throw .badHandle }
+    // Asked before, so that what the handle has of these blocks is not lost over it; and once more behind, where opens see
+    // the request.
+    if access == .write, cachingOthers(of: call.inode, than: call.handle).count > 0 { throw .cachedByOthers }
     let grant = try takeSeal(
       specification, name: "", handle: call.handle, layout: access, createOnly: false, of: call.inode, by: call.caller)
     let layout = try store.seals.layout(grant.id, ofHandle: call.handle, inode: call.inode)
     do throws(FSError) {
-      if access == .write, cachingOthers(of: call.inode).count > 0 { throw .cachedByOthers }
+      if access == .write, cachingOthers(of: call.inode, than: call.handle).count > 0 { throw .cachedByOthers }
       if access.isWriting { try dropPrivileges(call) }
     } catch {
       _ = try? store.seals.release(layout.request.identity, inode: call.inode, by: call.caller)
@@ -68,9 +72,10 @@ extension MountSession {
     return grant.id
   }
 
-  /// Who uses the page cache of a file and has no layout of it.
-  private func cachingOthers(of inode: InodeNumber) -> (count: Int, openers: [Int32]) {
-    handles.caching(inode, except: store.seals.layoutHandles(of: inode), limit: Int(HOLDFAST_LAYOUT_BUSY))
+  /// Who else than this handle uses the page cache of a file and has no layout of it.
+  private func cachingOthers(of inode: InodeNumber, than handle: UInt64) -> (count: Int, openers: [Int32]) {
+    let holders = store.seals.layoutHandles(of: inode).union([handle])
+    return handles.caching(inode, except: holders, limit: Int(HOLDFAST_LAYOUT_BUSY))
   }
 
   /// As a write by this caller would.
@@ -92,9 +97,19 @@ extension MountSession {
       let layout = try store.seals.layout(argument.layout_id, ofHandle: handle, inode: inode)
       try fill(&argument, layout, from: 0)
     } catch {
-      return fail(reply, error, .ioctl, inode)
+      return failGrant(reply, error, argument.layout_id, inode, handle)
     }
     send(ControlAnswer(argument), reply, of: inode)
+  }
+
+  /// Nobody learns of this layout: it does not stay.
+  private func failGrant(
+    _ reply: consuming Reply<Control>, _ error: FSError, _ id: UInt64, _ inode: InodeNumber, _ handle: UInt64
+  ) {
+    if let layout = try? store.seals.layout(id, ofHandle: handle, inode: inode) {
+      _ = try? store.seals.release(layout.request.identity, inode: inode, by: .daemon)
+    }
+    fail(reply, error, .ioctl, inode)
   }
 
   /// Errors that come with more than a number.
@@ -108,7 +123,7 @@ extension MountSession {
       argument.defect_offset = offset
       argument.defect_length = count
     case .cachedByOthers:
-      let others = cachingOthers(of: call.inode)
+      let others = cachingOthers(of: call.inode, than: call.handle)
       argument.busy_count = UInt32(clamping: others.count)
       withUnsafeMutableBytes(of: &argument.busy_pid) { pids in
         for (pid, opener) in zip(pids.bindMemory(to: Int32.self).indices, others.openers) {
@@ -166,16 +181,16 @@ extension MountSession {
   func layoutNotifier(of inode: InodeNumber) -> Notifier { layoutNotifiers[Int(inode % UInt64(layoutNotifiers.count))] }
 
   /// A layout for writing has ended: what was cached beside it is not what the file holds.
-  func dropPages(behindLayoutOf inode: InodeNumber) {
+  func dropPages(of inode: InodeNumber, _ blocks: BlockRange) {
     store.holderMayHaveStored()
-    guard cachedPages.takeOutdated(inode) else { return }
+    guard cachedPages.takeOutdated(inode, blocks) else { return }
     layoutNotifier(of: inode).flushPages(of: inode) { [unowned self] _ in cachedPages.updated(inode) }
   }
 
   /// Whether dirty pages are dropped rather than written over what a holder has stored.
   func refusesWriteback(of inode: InodeNumber, _ offset: UInt64, _ byteCount: UInt64) -> Bool {
-    store.seals.refusesWriteback(of: inode, .covering(byteOffset: offset, byteCount: byteCount))
-      || cachedPages.isOutdated(inode)
+    let blocks = BlockRange.covering(byteOffset: offset, byteCount: byteCount)
+    return store.seals.refusesWriteback(of: inode, blocks) || cachedPages.isOutdated(inode, blocks)
   }
 
   // MARK: Return

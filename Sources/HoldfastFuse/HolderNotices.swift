@@ -11,7 +11,7 @@ extension MountSession {
   func startHolderNotices() {
     store.seals.onRecall = { [unowned self] asked in notices.submit { self.tellRecalled(asked) } }
     store.seals.onTakenAway = { [unowned self] taken, how in notices.submit { self.tellTakenAway(taken, how) } }
-    store.seals.onWriteLayoutEnded = { [unowned self] inode in dropPages(behindLayoutOf: inode) }
+    store.seals.onWriteLayoutEnded = { [unowned self] inode, blocks in dropPages(of: inode, blocks) }
   }
 
   func endHolderNotices() {

@@ -96,10 +96,8 @@ extension SealTable.State {
     func judge(_ change: MapChange) {
       if refused != nil { return }
       index.visit(inode, within: change.reach) { slot in
-        if let returning = actor.returning, index[slot].id == returning {
-          own.append(slot)
-          return true
-        }
+        // It ends when the change has been made, not before: one that fails leaves it standing.
+        if let returning = actor.returning, index[slot].id == returning { return true }
         switch ConflictRule.judge(change, against: index.claim(slot), by: actor) {
         case .none: break
         case .refuse: refused = (slot, change)

@@ -43,7 +43,7 @@ public final class SealTable: @unchecked Sendable {
     var onRecall: (@Sendable ([RequestInfo]) -> Void)?
     var onTakingAway: (@Sendable ([RequestInfo]) -> Void)?
     var onTakenAway: (@Sendable ([RequestInfo], TakenAway) -> Void)?
-    var onWriteLayoutEnded: (@Sendable (InodeNumber) -> Void)?
+    var onWriteLayoutEnded: (@Sendable (InodeNumber, BlockRange) -> Void)?
     var onEarlierDeadline: (@Sendable () -> Void)?
     var onKernelHolding: (@Sendable (Bool) -> Void)?
 
@@ -54,7 +54,8 @@ public final class SealTable: @unchecked Sendable {
         if ended.fencedAt != nil { calls += recalls.end(slot, of: ended.inode) }
         // One that was refused before its flush has not been stored through, and what others have dirty stays theirs.
         if ended.isFlushed, ended.request.layout?.isWriting == true, let onWriteLayoutEnded {
-          calls.append { onWriteLayoutEnded(ended.inode) }
+          let blocks = ended.request.scope.blocks ?? BlockRange(from: 0, to: MapChange.endOfMap)
+          calls.append { onWriteLayoutEnded(ended.inode, blocks) }
         }
         return ended
       }
@@ -134,7 +135,7 @@ public final class SealTable: @unchecked Sendable {
 
   /// Called, with no lock of the table held, when a layout for writing has ended, however: pages that were cached beside
   /// it are dropped.
-  public var onWriteLayoutEnded: (@Sendable (InodeNumber) -> Void)? {
+  public var onWriteLayoutEnded: (@Sendable (InodeNumber, BlockRange) -> Void)? {
     get { withState { $0.onWriteLayoutEnded } }
     set { withState { $0.onWriteLayoutEnded = newValue } }
   }

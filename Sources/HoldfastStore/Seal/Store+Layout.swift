@@ -17,6 +17,8 @@ extension Store {
     let range = scope.blocks ?? BlockRange(from: 0, to: Store.maximumFileBlocks)
     let start = max(cursor, range.start << UInt64(Block.shift))
     let end = range.end << UInt64(Block.shift)
+    // Behind the layout there is nothing to tell, be it within an extent of it.
+    guard start < end else { return ([], nil) }
     var extents: [Extent] = []
     for extent in try self.extents(of: inode, from: start, limit: limit + 1) {
       if extent.logical >= end { return (extents, nil) }
@@ -140,7 +142,6 @@ extension Store {
       } else if layout.touches {
         try touch(inode)
       }
-      // A pin that the change of size did not meet stands still.
       _ = try? seals.release(request.identity, inode: inode, by: caller)
       let after = try reading { () throws(FSError) in try self.inode(inode) }
       return (currentGeneration(after), after.size)

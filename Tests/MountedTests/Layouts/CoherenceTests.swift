@@ -214,6 +214,21 @@ struct CoherenceTests {
     }
   }
 
+  @Test("Dirty pages outside of a layout's range are nobody's to drop")
+  func besideARange() throws {
+    let scene = try Scene()
+    defer { scene.end() }
+    let other = try scene.path.open(O_RDWR)
+    defer { other.close() }
+    let layout = try scene.holder.layout(HOLDFAST_LAYOUT_WRITE | HOLDFAST_LAYOUT_SHARED, 0, 4096)
+    try other.withMapping(Scene.byteCount) { mapped in
+      mapped[1 << 20] = 0x77
+      try scene.holder.returnLayout(layout)
+      #expect(msync(mapped.baseAddress, Scene.byteCount, MS_SYNC) == 0)
+    }
+    #expect(try scene.path.storedContents()[1 << 20] == 0x77)
+  }
+
   @Test("What is cached beside a layout is gone when the holder just closes, or is killed", arguments: [true, false])
   func endsWithoutReturn(_ isKilled: Bool) throws {
     let scene = try Scene()

@@ -52,6 +52,33 @@ struct GrantTests {
     try path.truncate(0)
   }
 
+  @Test("A page from behind the layout is empty")
+  func pageBehind() throws {
+    let path = try file()
+    let file = try path.open(O_RDONLY)
+    defer { file.close() }
+    let layout = try file.layout(0, 0, 4096)
+    for cursor in [UInt64(4096), 8192, 1 << 20, 1 << 40] {
+      let page = try file.page(of: layout, from: cursor)
+      #expect(page.extents.isEmpty && page.cursor == 0, "\(cursor)")
+    }
+  }
+
+  @Test("A refused layout for writing leaves the one for reading that stands")
+  func refusedReplacement() throws {
+    let path = try file()
+    let file = try path.open(O_RDWR)
+    let other = try path.open(O_RDONLY)
+    defer {
+      file.close()
+      other.close()
+    }
+    let reading = try file.layout(0)
+    #expect(try file.layoutRefusal(HOLDFAST_LAYOUT_WRITE)?.errno == Errno(EBUSY))
+    #expect(throws: Errno(ETXTBSY)) { try path.truncate(0) }
+    try file.returnLayout(reading)
+  }
+
   @Test("Beside a seal and a pin of the same handle, each is released by itself")
   func besideSeals() throws {
     let path = try file()
