@@ -27,14 +27,14 @@ extension SealTable {
   /// Whether somebody may be storing into any file through the image.
   public var hasWriteLayouts: Bool {
     if layoutCount.load(ordering: .acquiring) == 0 { return false }
-    return withState { $0.index.writeLayoutCount > 0 }
+    return withState { $0.index.writeLayoutCount > 0 || !$0.endedLayouts.isEmpty }
   }
 
   /// For who opens the file now.
   public func pageCacheUse(of inode: InodeNumber) -> PageCacheUse {
     if layoutCount.load(ordering: .acquiring) == 0 { return .free }
     return withState { state in
-      var use = PageCacheUse.free
+      var use = state.endedLayouts[inode] == nil ? PageCacheUse.free : .closeToOpen
       for slot in state.index.layouts(of: inode) {
         switch state.index[slot].request.layout {
         case .write: return .none
@@ -50,11 +50,14 @@ extension SealTable {
   public func refusesWriteback(of inode: InodeNumber, _ blocks: BlockRange) -> Bool {
     if layoutCount.load(ordering: .acquiring) == 0 { return false }
     return withState { state in
-      let isRefused = state.index.layouts(of: inode).contains { slot in
-        let standing = state.index[slot]
-        guard standing.isFlushed, standing.request.layout?.isWriting == true else { return false }
-        return standing.request.scope.blocks?.overlaps(blocks) ?? true
-      }
+      let hasEnded = state.endedLayouts[inode]?.contains { $0.overlaps(blocks) } ?? false
+      let isRefused =
+        hasEnded
+        || state.index.layouts(of: inode).contains { slot in
+          let standing = state.index[slot]
+          guard standing.isFlushed, standing.request.layout?.isWriting == true else { return false }
+          return standing.request.scope.blocks?.overlaps(blocks) ?? true
+        }
       if isRefused { state.refusals.addWriteback() }
       return isRefused
     }
@@ -87,5 +90,14 @@ extension SealTable {
       guard let slot else { throw state.fenced.contains(handle: handle) ? .stale : .noData }
       state.index.setFlushed(slot)
     }
+  }
+}
+
+extension SealTable.State {
+  /// Who drops its pages knows of it.
+  mutating func forgetEndedLayout(of inode: InodeNumber, _ blocks: BlockRange) {
+    guard var ended = endedLayouts[inode], let index = ended.firstIndex(of: blocks) else { return }
+    ended.remove(at: index)
+    endedLayouts[inode] = ended.isEmpty ? nil : ended
   }
 }

@@ -47,10 +47,15 @@ extension SealTable {
     let grant = try withState { (state: inout State) throws(FSError) -> SealGrant in
       try state.admit(request, inode: inode, createOnly: createOnly)
       var replaced: RequestInfo?
+      var isFlushed = false
       if let slot = state.index.slot(request.identity, inode) {
-        replaced = RequestInfo(state.end([slot])[0], now: Clocks.monotonicNanoseconds())
+        let ended = state.end([slot])[0]
+        replaced = RequestInfo(ended, now: Clocks.monotonicNanoseconds())
+        // Its holder may be storing all the while.
+        isFlushed = ended.isFlushed && request.layout?.isWriting == true && ended.request.layout?.isWriting == true
       }
       let slot = state.index.add(request, inode: inode, generation: generation)
+      if isFlushed { state.index.setFlushed(slot) }
       let id = state.index[slot].id
       if state.schedule(slot, id, endsAt: request.deadline) { notify = state.onEarlierDeadline }
       return SealGrant(

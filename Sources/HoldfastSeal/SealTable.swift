@@ -36,6 +36,9 @@ public final class SealTable: @unchecked Sendable {
     var fenced = FencedHolders()
     /// Of which maps the kernel knows, as long as it may use them.
     var kernel = KernelHolders()
+    /// Layouts for writing that have ended, until `onWriteLayoutEnded` has been told: they count as standing for the page
+    /// cache, or a page could slip in between the two.
+    var endedLayouts: [InodeNumber: [BlockRange]] = [:]
     /// What is to be called when the lock is released: breakers that were woken, holders that are asked to let go.
     var calls: [@Sendable () -> Void] = []
     var onWithdrawal: (@Sendable (InodeNumber) -> Void)?
@@ -55,6 +58,7 @@ public final class SealTable: @unchecked Sendable {
         // One that was refused before its flush has not been stored through, and what others have dirty stays theirs.
         if ended.isFlushed, ended.request.layout?.isWriting == true, let onWriteLayoutEnded {
           let blocks = ended.request.scope.blocks ?? BlockRange(from: 0, to: MapChange.endOfMap)
+          endedLayouts[ended.inode, default: []].append(blocks)
           calls.append { onWriteLayoutEnded(ended.inode, blocks) }
         }
         return ended
@@ -66,7 +70,7 @@ public final class SealTable: @unchecked Sendable {
   private var state: State
   /// `state.index.count`, readable without the lock.
   let standingCount = Atomic<Int>(0)
-  /// `state.index.layoutCount`, likewise.
+  /// Layouts, and inodes with ended ones; likewise.
   let layoutCount = Atomic<Int>(0)
   /// `state.fenced.inodeCount`, likewise.
   let fencedInodeCount = Atomic<Int>(0)
@@ -82,7 +86,7 @@ public final class SealTable: @unchecked Sendable {
     lock.lock()
     defer {
       standingCount.store(state.index.count, ordering: .releasing)
-      layoutCount.store(state.index.layoutCount, ordering: .releasing)
+      layoutCount.store(state.index.layoutCount + state.endedLayouts.count, ordering: .releasing)
       fencedInodeCount.store(state.fenced.inodeCount, ordering: .releasing)
       let kernelHeld = kernelInodeCount.exchange(state.kernel.inodeCount, ordering: .acquiringAndReleasing) > 0
       let kernelHolds = state.kernel.inodeCount > 0
@@ -137,7 +141,15 @@ public final class SealTable: @unchecked Sendable {
   /// it are dropped.
   public var onWriteLayoutEnded: (@Sendable (InodeNumber, BlockRange) -> Void)? {
     get { withState { $0.onWriteLayoutEnded } }
-    set { withState { $0.onWriteLayoutEnded = newValue } }
+    set {
+      let tell = newValue.map { call in
+        { @Sendable [unowned self] (inode: InodeNumber, blocks: BlockRange) in
+          call(inode, blocks)
+          self.withState { $0.forgetEndedLayout(of: inode, blocks) }
+        }
+      }
+      withState { $0.onWriteLayoutEnded = tell }
+    }
   }
 
   /// Called, with no lock held, when the nearest deadline, of a ttl or a recall, became nearer. ProcessWatcher's.
