@@ -80,8 +80,7 @@ public struct Explanation: Sendable {
       default: ""
       }
     let prospect = request.prospect.isEmpty ? "" : "; \(request.prospect)"
-    let thing = request.range == nil ? "seal" : "pin"
-    return "\(request.kind.printable) \(thing) on \(request.scope): \(name) of \(request.holder), "
+    return "\(request.kind.printable) \(request.thing) on \(request.scope): \(name) of \(request.holder), "
       + "\(request.age) old\(bound)\(prospect)"
   }
 

@@ -38,6 +38,8 @@ public struct SealReport: Decodable, Equatable, Sendable {
 
   public var inode: UInt64?
   public var kind: String
+  /// "read", "write" or "shared write": what its holder does on the image itself. Nil: a seal or a pin.
+  public var layout: String?
   /// Nil: the whole file.
   public var range: Range?
   public var name: String
@@ -63,7 +65,7 @@ public struct SealReport: Decodable, Equatable, Sendable {
   }
 
   private enum CodingKeys: String, CodingKey {
-    case inode, kind, range, name, pid, uid, command, generation, lifetime, specification
+    case inode, kind, layout, range, name, pid, uid, command, generation, lifetime, specification
     case ageMilliseconds = "age_ms"
     case ttlMilliseconds = "ttl_ms"
     case recallMilliseconds = "recall_ms"
@@ -73,6 +75,7 @@ public struct SealReport: Decodable, Equatable, Sendable {
     let values = try decoder.container(keyedBy: CodingKeys.self)
     inode = try values.decodeIfPresent(UInt64.self, forKey: .inode)
     kind = try values.decode(String.self, forKey: .kind)
+    layout = try values.decodeIfPresent(String.self, forKey: .layout)
     range = try values.decodeIfPresent(Range.self, forKey: .range)
     name = try values.decode(String.self, forKey: .name)
     pid = try values.decode(Int32.self, forKey: .pid)
@@ -112,6 +115,9 @@ extension SealReport {
     guard let range else { return "the whole file" }
     return "bytes \(range.offset) to \(max(range.end, 1) - 1)"
   }
+
+  /// `seal`, `pin`, or `layout (write)`. Fit to print.
+  public var thing: String { layout.map { "layout (\($0.printable))" } ?? (range == nil ? "seal" : "pin") }
 
   /// `process 12 (sleep), uid 0`; a request without a process names its owner only. Named requests outlive the
   /// process that took them. Fit to print.

@@ -38,7 +38,8 @@ struct Seals: ParsableCommand {
       header: ["INODE", "KIND", "RANGE", "NAME", "HOLDER", "AGE", "ENDS"],
       rows: requests.map {
         [
-          $0.inode.map(String.init) ?? "-", $0.kind.printable, $0.scope, $0.name.isEmpty ? "-" : $0.name.printable,
+          $0.inode.map(String.init) ?? "-", $0.kind.printable + ($0.layout == nil ? "" : ", \($0.thing)"), $0.scope,
+          $0.name.isEmpty ? "-" : $0.name.printable,
           $0.holder, $0.age, $0.prospect,
         ]
       })

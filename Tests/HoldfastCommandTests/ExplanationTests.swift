@@ -52,6 +52,15 @@ import Testing
     #expect(requests[0].lifetime == .kernel)
   }
 
+  @Test func aLayoutIsNamedAsOne() throws {
+    let requests = try reports(
+      #"[{"kind":"breakable","layout":"shared write","range":null,"name":"","pid":42,"uid":0,"command":"db","age_ms":1}]"#
+    )
+    let text = Explanation(path: "/f", size: 8192, requests: requests, map: whole).lines.joined(separator: "\n")
+    #expect(text.contains("breakable layout (shared write) on the whole file"))
+    #expect(try reports(#"[{"kind":"hard","layout":null,"range":null,"name":"","pid":1,"uid":0}]"#)[0].thing == "seal")
+  }
+
   @Test func rangesAndOtherReasons() throws {
     let requests = try reports(
       #"[{"kind":"hard","range":{"offset":4096,"length":4096},"name":"p","pid":0,"uid":0,"age_ms":1}]"#)

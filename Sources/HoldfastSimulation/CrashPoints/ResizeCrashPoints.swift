@@ -26,15 +26,12 @@ public struct ResizeCrashPoints {
   /// By name: what they hold for good.
   private let files: [String: [UInt8]]
   private var random: SeededRandom
-  /// Of the crash points every so many-th is tried; those after a barrier all are.
-  private let stride: Int
   private var counts = Counts()
   /// Images that were recovered, by their fingerprint, and the size each had.
   private var known: [UInt64: UInt64] = [:]
 
-  public init(seed: UInt64, stride: Int = 1) throws(FSError) {
+  public init(seed: UInt64) throws(FSError) {
     random = SeededRandom(seed: seed)
-    self.stride = max(stride, 1)
     (base, files) = try Self.makeBase(&random)
   }
 
@@ -112,9 +109,8 @@ public struct ResizeCrashPoints {
     to new: UInt64, index: Int
   ) throws(StressFailure) {
     while image.position < recording.events.count {
-      let wrote = image.advance()
+      _ = image.advance()
       let isLast = image.position == recording.events.count
-      guard !wrote || isLast || image.position % stride == 0 else { continue }
       counts.crashPoints += 1
       for fates in CrashStates.fates(image.inFlight.count, newest: false, &random) {
         image.make(fates)
@@ -176,7 +172,7 @@ public struct ResizeCrashPoints {
   /// Each block begins with its number, and all are of one kind.
   private static func bytes(_ count: Int, _ random: inout SeededRandom) -> [UInt8] {
     var bytes = [UInt8](repeating: UInt8(random.below(256)), count: count)
-    for (index, start) in Swift.stride(from: 0, to: count, by: Block.size).enumerated() {
+    for (index, start) in stride(from: 0, to: count, by: Block.size).enumerated() {
       bytes[start] = UInt8(truncatingIfNeeded: index)
     }
     return bytes

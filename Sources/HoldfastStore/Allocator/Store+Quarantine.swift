@@ -16,6 +16,7 @@ extension Store {
     releaseQueue.append(range, of: inode, ticket: ticket + 1)
   }
 
+  /// The record alone. `inode` 0: nobody's, a reservation or the end of the volume during a shrink.
   func putQuarantine(_ range: BlockRange, of inode: InodeNumber) throws(FSError) {
     let record = QuarantineRecord(count: range.count, inode: inode)
     try withEncoded(QuarantineRecord.size, record.encode) { bytes throws(FSError) in

@@ -26,7 +26,7 @@ extension Store {
       let spare = volume.freeBlocks - min(volume.freeBlocks, metadataReserve)
       guard spare >= minimum, let found = try freePlace(min(count, spare), minimum, placement) else { return nil }
       try take(found.place, from: found.run)
-      try putReserved(found.place)
+      try putQuarantine(found.place, of: 0)
       return Reservation(range: found.place)
     }
   }
@@ -55,11 +55,11 @@ extension Store {
     try delete(.quarantine(range.start))
     let gap = BlockRange(from: range.start, to: used.start)
     if !gap.isEmpty {
-      try putReserved(gap)
+      try putQuarantine(gap, of: 0)
       releaseQueue.append(gap, of: 0, ticket: 0)
     }
     reservation.range = BlockRange(from: used.end, to: range.end)
-    if !reservation.range.isEmpty { try putReserved(reservation.range) }
+    if !reservation.range.isEmpty { try putQuarantine(reservation.range, of: 0) }
   }
 
   /// Two reservations, one behind the other, become one.
@@ -68,20 +68,13 @@ extension Store {
     return try transaction(keys: 2, .shrinking) { () throws(FSError) in
       try delete(.quarantine(second.range.start))
       let joined = BlockRange(from: first.range.start, to: second.range.end)
-      try putReserved(joined)
+      try putQuarantine(joined, of: 0)
       return Reservation(range: joined)
     }
   }
 
   /// Keys `consume` may touch.
   static let keysPerConsume = 3
-
-  private func putReserved(_ range: BlockRange) throws(FSError) {
-    let record = QuarantineRecord(count: range.count, inode: 0)
-    try withEncoded(QuarantineRecord.size, record.encode) { bytes throws(FSError) in
-      try put(.quarantine(range.start), bytes)
-    }
-  }
 
   // MARK: Searching
 
