@@ -38,14 +38,15 @@ extension SealTable {
           RefusalRecord(
             refusal: refusal, change: refused, actor: actor, refusedAt: Clocks.monotonicNanoseconds()))
         throw .sealed(refusal)
-      case .mustRecall(let slots):
+      case .mustRecall(let slots, let ungranted):
+        _ = state.end(ungranted)
         state.recall(slots)
         guard actor.waits else {
           state.refusals.addRecallInFlight()
           throw .recallInFlight
         }
         throw .mustWait(breaker: state.recalls.addBreaker(of: inode, awaiting: slots))
-      case .endsOwn(let slots): _ = state.end(slots)
+      case .ends(let slots): _ = state.end(slots)
       }
     }
     return MapChangePermit(inode: inode, change: change)
@@ -80,9 +81,9 @@ extension SealTable.State {
     /// This request is in the way of this change.
     case refused(RequestIndex.Slot, MapChange)
     /// These holders are asked to let go.
-    case mustRecall([RequestIndex.Slot])
-    /// The change may go on, and these requests of the actor's own end (row 26).
-    case endsOwn([RequestIndex.Slot])
+    case mustRecall([RequestIndex.Slot], ending: [RequestIndex.Slot])
+    /// The change may go on, and these end: requests of the actor's own (row 26), layouts nobody has been granted yet.
+    case ends([RequestIndex.Slot])
   }
 
   /// The verdicts of all the inode's requests in one: a hard request in the way refuses at once and recalls
@@ -93,6 +94,7 @@ extension SealTable.State {
     var refused: (slot: RequestIndex.Slot, change: MapChange)?
     var others: [RequestIndex.Slot] = []
     var own: [RequestIndex.Slot] = []
+    var ungranted: [RequestIndex.Slot] = []
     func judge(_ change: MapChange) {
       if refused != nil { return }
       index.visit(inode, within: change.reach) { slot in
@@ -101,6 +103,9 @@ extension SealTable.State {
         switch ConflictRule.judge(change, against: index.claim(slot), by: actor) {
         case .none: break
         case .refuse: refused = (slot, change)
+        // A layout that is being granted gives way at once: its taker has not heard of it, and its flush may wait for the
+        // very page that the breaker has locked.
+        case .recall where index[slot].isBeingGranted: ungranted.append(slot)
         case .recall: others.append(slot)
         case .endOwn: own.append(slot)
         }
@@ -114,8 +119,10 @@ extension SealTable.State {
       // One request may meet several of the changes.
       others = Set(others).sorted()
       own = Set(own).sorted()
+      ungranted = Set(ungranted).sorted()
     }
-    return !others.isEmpty ? .mustRecall(others) : own.isEmpty ? .clear : .endsOwn(own)
+    if !others.isEmpty { return .mustRecall(others, ending: ungranted) }
+    return own.isEmpty && ungranted.isEmpty ? .clear : .ends(own + ungranted)
   }
 
   fileprivate func refusal(by slot: RequestIndex.Slot) -> FSError.Refusal {

@@ -22,6 +22,9 @@ struct RequestIndex {
     var fencedAt: Int64?
     /// A layout whose page cache has been flushed: what is written back from now on would overwrite its stores.
     var isFlushed = false
+
+    /// A layout whose taker has had no answer yet.
+    var isBeingGranted: Bool { request.layout != nil && !isFlushed }
   }
 
   /// What a user holds, or all; the daemon's own requests, for leases and for the kernel, are nobody's.

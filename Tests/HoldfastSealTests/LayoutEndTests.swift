@@ -54,4 +54,25 @@ import Testing
     _ = try take(.read)
     #expect(!table.refusesWriteback(of: 5, first))
   }
+
+  /// Its taker waits for a flush, and that may wait for a page which the breaker has locked.
+  @Test func oneThatIsBeingGrantedGivesWayAtOnce() throws {
+    func breakable(_ handle: UInt64) throws -> UInt64 {
+      var request = SealRequest(
+        kind: .breakable(graceSeconds: 60), lifetime: .handle(handle), name: "", taker: alice)
+      request.layout = .sharedWrite
+      return try table.insert(request, inode: 5, createOnly: false, generation: 1).id
+    }
+    let granted = try breakable(9)
+    try table.setFlushed(granted, ofHandle: 9, inode: 5)
+    let pending = try breakable(10)
+    let breaker = Actor(credentials: byAlice().credentials, handle: 11, waits: true)
+    // The one that was granted is waited for; the other is in nobody's way, now or when the wait is over.
+    #expect(throws: FSError.self) { _ = try table.authorize(.truncate(toByteCount: 0), inode: 5, by: breaker) }
+    try table.release(.layout(handle: 9, pinned: nil), inode: 5, by: alice)
+    #expect(table.recallMilliseconds(ofHandle: 10) == nil)
+    _ = try table.authorize(.truncate(toByteCount: 0), inode: 5, by: breaker)
+    #expect(throws: FSError.recallInFlight) { try table.setFlushed(pending, ofHandle: 10, inode: 5) }
+    #expect(!table.isStale(10) && table.count(5) == 0)
+  }
 }

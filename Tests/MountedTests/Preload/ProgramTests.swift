@@ -44,7 +44,8 @@ struct ProgramTests {
     let children = try [words, words].map { try Child($0) }
     for child in children {
       let result = child.finish(seconds: 120)
-      #expect(result.status == 0, "\(result.errors)")
+      let log = try sharedVolume().log.suffix(4000)
+      #expect(result.status == 0, "\(result.errors)\(log)")
     }
     let checked = try sqlite(database, prologue + "PRAGMA integrity_check; VACUUM; PRAGMA integrity_check;")
     #expect(checked.output.split(separator: "\n").suffix(2) == ["ok", "ok"], "\(checked.output)\(checked.errors)")
