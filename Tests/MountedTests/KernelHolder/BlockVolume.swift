@@ -60,7 +60,7 @@ final class BlockVolume {
 
   func unmount() throws {
     dropConnection()
-    let result = try holdfast("unmount", mountPoint)
+    let result = try unmountAsHolder(mountPoint)
     guard result.status == 0 else { throw Trouble("unmount: \(result.errorLine)\n\(log)") }
     daemon = 0
   }

@@ -58,12 +58,7 @@ final class Volume: @unchecked Sendable {
 
   /// What `holdfast unmount` says; unless that is "busy" the mount is gone.
   func tryUnmount() throws -> CommandResult {
-    var result = try holdfast("unmount", mountPoint)
-    // Children that other tests start hold our descriptors, closed or not, for a moment until they exec.
-    for _ in 0..<20 where result.status != 0 && result.errors.contains("busy") {
-      usleep(50_000)
-      result = try holdfast("unmount", mountPoint)
-    }
+    let result = try unmountAsHolder(mountPoint)
     if result.status == 0 || !result.errors.contains("busy") {
       connection = nil
       daemon = 0
@@ -211,6 +206,17 @@ final class Volume: @unchecked Sendable {
 
   /// What the daemon said.
   var log: String { (try? Path(logFile).contents()).map { String(decoding: $0, as: UTF8.self) } ?? "" }
+}
+
+/// `holdfast unmount` by a process that had files open there: children that other tests start hold our descriptors, closed
+/// or not, for a moment until they exec.
+func unmountAsHolder(_ mountPoint: String) throws -> CommandResult {
+  var result = try holdfast("unmount", mountPoint)
+  for _ in 0..<20 where result.status != 0 && result.errors.contains("busy") {
+    usleep(50_000)
+    result = try holdfast("unmount", mountPoint)
+  }
+  return result
 }
 
 /// Something the fixture needs did not work.

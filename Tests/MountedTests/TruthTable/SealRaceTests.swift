@@ -24,9 +24,10 @@ import Testing
     defer { volume.remove() }
     try volume.mount()
     let seed = UInt64.random(in: 1...1_000_000_000)
+    // Seeds differ in how many holders are waited for until they are fenced, four seconds each: one took 76.
     let result = try holdfast(
       "stress", volume.mountPoint, "--seals", "--jobs", "2", "--ops", "3000", "--seed", "\(seed)", "--log",
-      "\(volume.folder)/stress.log")
+      "\(volume.folder)/stress.log", seconds: 240)
     #expect(result.status == 0, "seed \(seed): \(result.output)\(result.errors)\n\(volume.log)")
     volume.finish()
   }
