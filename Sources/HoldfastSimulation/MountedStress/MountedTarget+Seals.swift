@@ -180,7 +180,11 @@ extension MountedTarget {
   private func waitForFences(_ model: ModelFilesystem) -> Outcome {
     let recalled = model.seals.filter { $0.value.contains(where: \.isRecalled) }.keys
     for id in recalled {
-      for _ in 0..<1000 where isRecallPending(on: id, model) { usleep(10_000) }
+      var patience = 1000
+      while patience > 0, isRecallPending(on: id, model) {
+        usleep(10_000)
+        patience -= 1
+      }
       if isRecallPending(on: id, model) { return .failed(ETIME) }
     }
     return .done()

@@ -69,7 +69,11 @@ extension MountedTarget {
     let call = WaitingCall { [unowned self] in attempt(operation, model) }
     guard let id = model.subject(of: operation) else { return call.end(interrupting: false) }
     let wasPending = (model.seals[id] ?? []).contains(where: \.isRecalled)
-    for _ in 0..<5000 where !call.isOver && !isRecallPending(on: id, model) { usleep(1000) }
+    var patience = 5000
+    while patience > 0, !call.isOver, !isRecallPending(on: id, model) {
+      usleep(1000)
+      patience -= 1
+    }
     // Nothing tells when it has come as far as others did before it; nothing that follows depends on it.
     if wasPending { usleep(5000) }
     guard !call.isOver else { return call.end(interrupting: false) }
