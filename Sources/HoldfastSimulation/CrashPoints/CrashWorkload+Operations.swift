@@ -56,6 +56,8 @@ extension ModelFilesystem {
     case .seal(let name, let persistent):
       return opened(name) { _ in .sealNamed(handle: slot, user: 0, name: 1, SealSpec(.fill, persistent: persistent)) }
     case .unseal(let name): return opened(name) { _ in .unsealNamed(handle: slot, user: 0, name: 1) }
+    case .relocate(let name):
+      return opened(name) { size in .relocate(handle: slot, offset: 0, length: max(size, 1), alignment: 1) }
     }
   }
 
@@ -82,7 +84,7 @@ extension CrashAction {
     switch self {
     case .create(let name), .makeDirectory(let name), .symlink(let name), .write(let name, _), .allocate(let name, _),
       .truncate(let name, _), .unlink(let name), .removeDirectory(let name), .setXattr(let name, _),
-      .removeXattr(let name), .seal(let name, _), .unseal(let name):
+      .removeXattr(let name), .seal(let name, _), .unseal(let name), .relocate(let name):
       [name]
     case .rename(let from, let to), .exchange(let from, let to), .link(let from, let to): [to, from]
     }

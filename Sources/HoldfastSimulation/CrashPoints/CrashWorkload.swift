@@ -56,6 +56,8 @@ public enum CrashAction: Equatable, Sendable {
   /// By name, filled first.
   case seal(CrashName, persistent: Bool)
   case unseal(CrashName)
+  /// All of its blocks to other places.
+  case relocate(CrashName)
 
   /// All of them.
   public static let all: [CrashAction] = {
@@ -67,6 +69,7 @@ public enum CrashAction: Equatable, Sendable {
       all += Truncation.allCases.map { .truncate(name, $0) }
       all += [.setXattr(name, isLong: false), .setXattr(name, isLong: true), .removeXattr(name)]
       all += [.seal(name, persistent: false), .seal(name, persistent: true), .unseal(name)]
+      all.append(.relocate(name))
       for other in CrashName.allCases where other != name {
         all += [.rename(name, other), .link(name, other)]
         if other.rawValue > name.rawValue { all.append(.exchange(name, other)) }
@@ -94,6 +97,7 @@ extension CrashAction: CustomStringConvertible {
     case .removeXattr(let name): "removexattr \(name)"
     case .seal(let name, let persistent): "seal \(name)\(persistent ? " persistent" : "")"
     case .unseal(let name): "unseal \(name)"
+    case .relocate(let name): "relocate \(name)"
     }
   }
 }
