@@ -27,6 +27,8 @@ public enum FSError: Error, Equatable, Sendable {
   case laidOut
   /// The kernel has been told where these blocks are, and may store into them (swap).
   case knownToKernel
+  /// A process has a lease on the file and no request any more: its mappings keep the blocks where they are.
+  case leased
   /// Handles that use the page cache keep a layout from being granted.
   case cachedByOthers
   case tooManyLinks
@@ -123,7 +125,7 @@ extension FSError {
     case .invalid: EINVAL
     case .noData: ENODATA
     case .noSuchOffset: ENXIO
-    case .sealed: ETXTBSY
+    case .sealed, .leased: ETXTBSY
     case .recallInFlight, .mustWait, .wouldBlock: EAGAIN
     case .stale: ESTALE
     case .tooManyLinks: EMLINK
@@ -183,6 +185,7 @@ extension FSError: CustomStringConvertible {
     case .imageTooSmall(let minimum): "too small: at least \(minimum) bytes"
     case .laidOut: "a layout for writing stands on these blocks: what a mapping of the mount stored there is dropped"
     case .knownToKernel: "the kernel uses the file's blocks by itself: swapoff first"
+    case .leased: "a process maps its blocks on the image (a lease): they stay where they are until it ends"
     case .cachedByOthers: "other open handles use the page cache"
     case .deviceTooSmall(let bytes): "the device has \(bytes) bytes, fewer than that"
     case .resizeInProgress: "it is being resized already"

@@ -11,6 +11,7 @@ public struct ClientError: Error, Equatable, Sendable {
     case layout, read, write
     case layoutReturn = "return the layout"
     case directMap = "map the blocks"
+    case directUnmap = "unmap the blocks"
     case image = "use the image"
     case imageSync = "sync the image"
   }
@@ -101,7 +102,7 @@ extension ClientError: CustomStringConvertible {
     switch errno {
     case EPERM:
       "the mount's seal_policy does not let you (by default only the file's owner and administrators may), or the "
-        + "process to signal is another user's"
+        + "process to signal is another user's, or the grace is longer than the mount's, which only administrators may ask for"
     case EINVAL: "not a regular file, or options that do not go together"
     case EAGAIN:
       "a holder was asked to let go of the file, and until that has ended nobody may seal it: try again (see: holdfast "
@@ -135,7 +136,8 @@ extension ClientError: CustomStringConvertible {
     switch errno {
     case EAGAIN: "holders were asked to let go, and this handle does not wait for them (O_NONBLOCK): try again"
     case EINTR: "a signal came while waiting for holders to let go, who still will: try again"
-    case ETXTBSY: "it would change blocks that a request has sealed (see: holdfast why \(path))"
+    case ETXTBSY:
+      "it would change blocks that a request has sealed (see: holdfast why \(path)), or move what a process maps"
     case ENOSPC: "not enough free space to fill it"
     case EBADF: "the file is not open for writing"
     default: String(cString: strerror(errno))
@@ -148,7 +150,8 @@ extension ClientError {
     switch errno {
     case EAGAIN: "holders were asked to let go, and this handle does not wait for them (O_NONBLOCK): try again"
     case EINTR: "a signal came: what was moved stays, and the rest goes on with the next try"
-    case ETXTBSY: "a request holds its blocks in place (see: holdfast why \(path)); --skip leaves those alone"
+    case ETXTBSY:
+      "a request holds its blocks in place (see: holdfast why \(path)), or a process maps them; --skip leaves those alone"
     case EPERM: "only its owner, administrators and who has it open for writing may"
     case EINVAL: "not a regular file"
     default: String(cString: strerror(errno))

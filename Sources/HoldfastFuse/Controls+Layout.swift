@@ -56,17 +56,17 @@ extension MountSession {
     let access: LayoutAccess =
       !argument.has(HOLDFAST_LAYOUT_WRITE) ? .read : argument.has(HOLDFAST_LAYOUT_SHARED) ? .sharedWrite : .write
     guard access.isWriting ? handle.isWriting : handle.flags & O_ACCMODE != O_WRONLY else { throw .badHandle }
+    if access.isWriting { try store.checkStorable(call.inode) }
     // Asked before, so that what the handle has of these blocks is not lost over it; and once more behind, where opens see
     // the request.
     if access == .write, cachingOthers(of: call.inode, than: call.handle).count > 0 { throw .cachedByOthers }
     let grant = try takeSeal(
       specification, name: "", handle: call.handle, layout: access, createOnly: false, of: call.inode, by: call.caller)
-    let layout = try store.seals.layout(grant.id, ofHandle: call.handle, inode: call.inode)
     do throws(FSError) {
       if access == .write, cachingOthers(of: call.inode, than: call.handle).count > 0 { throw .cachedByOthers }
       if access.isWriting { try dropPrivileges(call) }
     } catch {
-      _ = try? store.seals.release(layout.request.identity, inode: call.inode, by: call.caller)
+      endLayout(grant.id, call.inode, call.handle)
       throw error
     }
     return grant.id
@@ -74,6 +74,8 @@ extension MountSession {
 
   /// Who else than this handle uses the page cache of a file and has no layout of it.
   private func cachingOthers(of inode: InodeNumber, than handle: UInt64) -> (count: Int, openers: [Int32]) {
+    // As a rule there is nobody, and no need to know who has layouts.
+    guard handles.isCached(inode, besides: handle) else { return (0, []) }
     let holders = store.seals.layoutHandles(of: inode).union([handle])
     return handles.caching(inode, except: holders, limit: Int(HOLDFAST_LAYOUT_BUSY))
   }
@@ -93,8 +95,7 @@ extension MountSession {
   ) {
     var argument = argument
     do throws(FSError) {
-      try store.seals.setFlushed(argument.layout_id, ofHandle: handle, inode: inode)
-      let layout = try store.seals.layout(argument.layout_id, ofHandle: handle, inode: inode)
+      let layout = try store.seals.setFlushed(argument.layout_id, ofHandle: handle, inode: inode)
       try fill(&argument, layout, from: 0)
     } catch {
       return failGrant(reply, error, argument.layout_id, inode, handle)
@@ -106,10 +107,13 @@ extension MountSession {
   private func failGrant(
     _ reply: consuming Reply<Control>, _ error: FSError, _ id: UInt64, _ inode: InodeNumber, _ handle: UInt64
   ) {
-    if let layout = try? store.seals.layout(id, ofHandle: handle, inode: inode) {
-      _ = try? store.seals.release(layout.request.identity, inode: inode, by: .daemon)
-    }
+    endLayout(id, inode, handle)
     fail(reply, error, .ioctl, inode)
+  }
+
+  private func endLayout(_ id: UInt64, _ inode: InodeNumber, _ handle: UInt64) {
+    guard let layout = try? store.seals.layout(id, ofHandle: handle, inode: inode) else { return }
+    _ = try? store.seals.release(layout.request.identity, inode: inode, by: .daemon)
   }
 
   /// Errors that come with more than a number.

@@ -43,6 +43,11 @@ extension MountSession {
     return ControlAnswer(argument)
   }
 
+  /// Behind the kernel's check, which ioctls do not pass: a mount that became read-only changes nothing on the disk.
+  func checkNotReadOnly() throws(FSError) {
+    if options.readOnly { throw .readOnly }
+  }
+
   private static func optionList(_ argument: holdfast_remount) throws(MountOptions.ParseError) -> String {
     guard let list = try? Text.name(in: argument.options) else {
       throw .badValue(option: "remount", value: "not terminated")

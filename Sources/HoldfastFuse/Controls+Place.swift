@@ -35,6 +35,7 @@ extension MountSession {
 
     func make(in session: MountSession, while going: () -> Bool) throws(FSError) -> holdfast_prepare {
       guard let opened = session.handles[handle], opened.isWriting else { throw .badHandle }
+      try session.checkNotReadOnly()
       defer { session.notifier.invalidateAttributes(of: inode) }
       let caller = session.caller(caller, changing: inode)
       let waits = session.waits(handle)
@@ -99,6 +100,7 @@ extension MountSession {
       guard record.isRegular else { throw .invalid(.argument) }
       guard session.handles[handle]?.isWriting == true || caller.uid == record.uid || session.isAdministrator(caller)
       else { throw .notPermitted }
+      try session.checkNotReadOnly()
       let isSkipping = argument.flags & UInt32(HOLDFAST_DEFRAG_SKIP_HELD) != 0
       let actor = Actor(
         credentials: session.caller(caller, changing: inode), handle: isSkipping ? nil : handle,

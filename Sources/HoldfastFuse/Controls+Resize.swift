@@ -99,6 +99,7 @@ extension MountSession {
         reply.send(ResizeAnswer(progress, of: store).bytes, result: 0)
         return
       }
+      try checkNotReadOnly()
       guard let begun = resizing.begin() else { throw .resizeInProgress }
       control = begun
     } catch {

@@ -113,6 +113,14 @@ final class HandleTable: @unchecked Sendable {
     }
   }
 
+  /// Whether another handle of this inode uses the page cache.
+  func isCached(_ inode: InodeNumber, besides id: UInt64) -> Bool {
+    lock.withLock {
+      let own = index(of: id).flatMap { slots[$0].handle }?.usesPageCache == true ? 1 : 0
+      return caching[inode] ?? 0 > own
+    }
+  }
+
   /// Handles of this inode that use the page cache, but for `excepted`: how many, and who opened the first `limit`.
   func caching(_ inode: InodeNumber, except excepted: Set<UInt64>, limit: Int) -> (count: Int, openers: [Int32]) {
     lock.withLock {

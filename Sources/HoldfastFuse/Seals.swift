@@ -28,6 +28,7 @@ extension MountSession {
     _ specification: SealSpecification, name: String, handle: UInt64?, layout: LayoutAccess? = nil, createOnly: Bool,
     of inode: InodeNumber, by caller: Credentials
   ) throws(FSError) -> SealGrant {
+    if specification.isPersistent || specification.preparation == .fill { try checkNotReadOnly() }
     let known = handles.taker(handle, thread: caller.pid)
     let taker = Credentials(uid: caller.uid, gid: caller.gid, pid: known.process)
     var request = SealRequest(

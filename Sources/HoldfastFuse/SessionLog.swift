@@ -23,7 +23,7 @@ final class SessionLog: @unchecked Sendable {
   func note(_ error: FSError, operation: Operation, inode: InodeNumber) {
     let level: Logger.Level
     switch error {
-    case .sealed, .laidOut, .invalid(.notSealed): level = .notice
+    case .sealed, .laidOut, .leased, .invalid(.notSealed): level = .notice
     case .device(_, _, let code): level = code == ENOSPC ? .warning : .error
     case .corrupt, .imageTruncated, .shutDown, .nameHashExhausted: level = .error
     default: return

@@ -84,11 +84,13 @@ extension SealTable {
 
   /// The page cache has been flushed for this layout: from now on nothing is written back over it.
   /// - Throws: `.stale` when it was taken away; `.recallInFlight` when it gave way to a map change before it was granted.
-  public func setFlushed(_ id: UInt64, ofHandle handle: UInt64, inode: InodeNumber) throws(FSError) {
+  @discardableResult
+  public func setFlushed(_ id: UInt64, ofHandle handle: UInt64, inode: InodeNumber) throws(FSError) -> RequestInfo {
     try withState { (state: inout State) throws(FSError) in
       let slot = state.index.layouts(of: inode).first { state.index[$0].id == id }
       guard let slot else { throw state.fenced.contains(handle: handle) ? .stale : .recallInFlight }
       state.index.setFlushed(slot)
+      return RequestInfo(state.index[slot], now: Clocks.monotonicNanoseconds())
     }
   }
 }

@@ -56,6 +56,7 @@ extension Store {
         MapChange(kind: .relocate, blocks: first),
         with: ranges.dropFirst().map { MapChange(kind: .relocate, blocks: $0) }, inode: inode, by: actor)
     }
+    try awaitUnleased(inode)
   }
 
   /// From the first fragment on: as many as the longest free run holds become one, then those behind them.

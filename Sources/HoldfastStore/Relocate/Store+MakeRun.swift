@@ -103,6 +103,7 @@ extension Store {
     var found = windows
     var seen = report
     guard let low = found.map(\.range.start).min(), let high = found.map(\.range.end).max() else { return }
+    let inquiry = HolderInquiry(self)
     try mappedRuns(overlapping: BlockRange(from: low, to: high)) { run in
       for index in found.indices where !found[index].isBlocked && run.image.overlaps(found[index].range) {
         let part = run.image.intersection(found[index].range)
@@ -111,6 +112,9 @@ extension Store {
         if let refusal = seals.conflict(change, inode: run.inode, by: .daemon) {
           seen.obstacles.insert(.held)
           seen.refusal = seen.refusal ?? refusal
+          found[index].isBlocked = true
+        } else if inquiry.isLeased(run.inode) {
+          seen.obstacles.insert(.held)
           found[index].isBlocked = true
         } else {
           found[index].runs.append(MappedRun(inode: run.inode, blocks: blocks, physical: part.start))

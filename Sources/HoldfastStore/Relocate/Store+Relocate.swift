@@ -87,6 +87,10 @@ extension Store {
     _ island: BlockRange, of inode: InodeNumber, _ report: inout RelocationReport
   ) -> [BlockRange] {
     let change = MapChange(kind: .relocate, blocks: island)
+    if (try? checkUnleased(inode)) == nil {
+      report.skippedBlocks += island.count
+      return []
+    }
     guard let refusal = seals.conflict(change, inode: inode, by: .daemon) else { return [island] }
     let held = seals.obstacles(to: change, inode: inode, by: .daemon).map { $0.request.scope.blocks ?? island }
     let free = island.subtracting(held)
@@ -131,13 +135,38 @@ extension Store {
       let step = BlockRange(from: block, to: min(blocks.end, block + Store.relocationStep))
       do throws(FSError) {
         report.movedBlocks += try moveStep(step, of: inode, from: source, fillingHoles: fillingHoles, &target, actor)
-      } catch .sealed(let refusal) where actor.background {
+      } catch {
+        guard actor.background else { throw error }
+        switch error {
+        case .sealed(let refusal): report.refusal = report.refusal ?? refusal
+        case .leased: break
+        default: throw error
+        }
         report.skippedBlocks += step.count
-        report.refusal = report.refusal ?? refusal
       }
       block = step.end
     }
   }
+
+  // MARK: Leases
+
+  /// A process that has a lease but no request any more may still be storing into the blocks by a mapping: what it stores
+  /// behind a copy would be lost. Whoever was told to let go and did not (a fenced holder) loses it.
+  /// - Throws: `.leased`.
+  private func checkUnleased(_ inode: InodeNumber) throws(FSError) {
+    if !seals.hasFencedHolders(inode), try device.isLeased(inode) { throw .leased }
+  }
+
+  /// The same, of somebody who may have returned its layout a moment ago and is about to close the image.
+  func awaitUnleased(_ inode: InodeNumber) throws(FSError) {
+    for _ in 0..<Store.leaseAttempts {
+      do throws(FSError) { return try checkUnleased(inode) } catch .leased { usleep(1000) }
+    }
+    try checkUnleased(inode)
+  }
+
+  /// A millisecond each.
+  private static let leaseAttempts = 100
 
   /// Where file blocks go: block `file` to image block `image`, the following ones behind it.
   struct Target {
@@ -171,6 +200,7 @@ extension Store {
         $0.physical == nil ? MapChange.fill($0.blocks) : MapChange(kind: .relocate, blocks: $0.blocks)
       }
       let permit = try seals.authorize(changes[0], with: Array(changes.dropFirst()), inode: inode, by: actor)
+      if parts.contains(where: { $0.physical != nil }) { try checkUnleased(inode) }
       try copy(parts, of: inode, first.blocks.start, target)
       var done = 0
       while done < parts.count {

@@ -78,7 +78,7 @@ extension Store {
         } catch {
           switch error {
           // Gone, or in the way: the survey that follows names who is.
-          case .stale, .sealed: isStuck = true
+          case .stale, .sealed, .leased: isStuck = true
           default: throw error
           }
         }

@@ -140,6 +140,7 @@ extension Store {
         actor.returning = layout.id
         try setSize(inode, before, to: size, storedThrough: request.scope, by: actor)
       } else if layout.touches {
+        guard request.layout?.isWriting == true else { throw .badHandle }
         try touch(inode)
       }
       _ = try? seals.release(request.identity, inode: inode, by: caller)
@@ -175,11 +176,18 @@ extension Store {
 
   private func touch(_ number: InodeNumber) throws(FSError) {
     try transaction(keys: 1, .shrinking) { () throws(FSError) in
-      var record = try inode(number)
+      var record = try writableFile(number)
       record.modified = .now
       record.changed = record.modified
       try putInode(number, record)
     }
+  }
+
+  /// Whether stores may go anywhere into the file: not where write(2) would be refused (chattr +i), or goes to the end
+  /// alone (+a).
+  public func checkStorable(_ number: InodeNumber) throws(FSError) {
+    let record = try reading { () throws(FSError) in try writableFile(number) }
+    if record.flags.contains(.appendOnly) { throw .notPermitted }
   }
 
   /// Who stores into a file without the privilege to keep them takes its set-id bits and capability, as write(2) does;

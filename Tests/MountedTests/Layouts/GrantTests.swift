@@ -99,6 +99,25 @@ struct GrantTests {
     #expect(throws: Errno(ENODATA)) { try file.unseal() }
   }
 
+  @Test("What write(2) may not, a layout for writing may not")
+  func unwritable() throws {
+    let path = try file()
+    let reader = try path.open(O_RDONLY)
+    let writer = try path.open(O_RDWR)
+    defer { for file in [reader, writer] { file.close() } }
+    let reading = try reader.layout(0)
+    #expect(throws: Errno(EBADF)) { try reader.returnLayout(reading, touches: true) }
+    try reader.returnLayout(reading)
+    for flag in ["i", "a"] {
+      #expect(try run(["chattr", "+\(flag)", path.text]).status == 0)
+      defer { _ = try? run(["chattr", "-\(flag)", path.text]) }
+      #expect(try writer.layoutRefusal(HOLDFAST_LAYOUT_WRITE)?.errno == Errno(EPERM), "\(flag)")
+      try reader.returnLayout(try reader.layout(0))
+    }
+    reader.close()
+    try writer.returnLayout(try writer.layout(HOLDFAST_LAYOUT_WRITE))
+  }
+
   @Test("More extents than fit come in pages")
   func pages() throws {
     let folder = try sharedVolume().freshFolder()

@@ -134,6 +134,10 @@ struct LeaseTests {
     #expect(standing.map(\.uid) == [0] && standing.map(\.pid) == [0])
     #expect(throws: Errno(ETXTBSY)) { try scene.path.truncate(0) }
     #expect(throws: Errno(EPERM)) { try scene.path.unseal() }
+    // Not aligned to twice of what it is aligned to: the file would have to move.
+    let start = Int(scene.places.physical[0].lowerBound)
+    let moved = try holdfast("prepare", "--contiguous", "--align", "\(2 * (start & -start))", scene.path.text)
+    #expect(moved.status == 1 && moved.errors.contains("holdfast why"), "\(moved)")
     #expect(Extents(try scene.path.extents()).physical == scene.places.physical)
     try scene.expectNobodyGetsTheBlocks("sealed")
 

@@ -86,6 +86,29 @@ struct MountTests {
     #expect(try volume.fsck().status == 0)
   }
 
+  /// The daemon's side of `mount -o remount,ro`: what ioctls would change, past the kernel's own check.
+  @Test func readOnlyForIoctls() throws {
+    let volume = try mounted()
+    defer { volume.remove() }
+    let path = volume.root / "file"
+    try path.create(pattern(50_000))
+    func remount(_ options: String) throws {
+      #expect(try holdfast("remount", volume.mountPoint, "-o", options).status == 0)
+    }
+    try remount("ro")
+    for arguments in [
+      ["grow", volume.mountPoint, "1G"], ["shrink", volume.mountPoint, "16M"], ["defrag", path.text],
+      ["seal", "--persistent", path.text], ["seal", "--fill", path.text], ["prepare", path.text],
+    ] {
+      let result = try run([TestEnvironment.holdfast] + arguments)
+      #expect(result.status != 0 && result.errors.lowercased().contains("read-only"), "\(arguments): \(result)")
+    }
+    #expect(try path.sealCount() == 0)
+    try remount("rw")
+    #expect(try holdfast("prepare", path.text).status == 0)
+    volume.finish()
+  }
+
   /// The kernel's side of `mount -o remount,ro`.
   @Test func remountedReadOnly() throws {
     let volume = try mounted()
