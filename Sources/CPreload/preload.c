@@ -38,6 +38,7 @@ void holdfast_resolve(void) {
   RESOLVE(dup2, "dup2");
   RESOLVE(dup3, "dup3");
   RESOLVE(fcntl, "fcntl64");
+  RESOLVE(lockf, "lockf64");
   RESOLVE(read, "read");
   RESOLVE(write, "write");
   RESOLVE(pread, "pread64");

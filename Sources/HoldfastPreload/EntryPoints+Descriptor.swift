@@ -133,22 +133,39 @@ private func makeRoom(_ number: Int32, for descriptor: Int32) {
   switch command {
   case F_DUPFD, F_DUPFD_CLOEXEC: return duplicated(fd, result)
   case F_SETFL: changeFlags(fd, Int32(truncatingIfNeeded: Int(bitPattern: argument)))
-  case F_SETLK, F_SETLKW:
-    let word = descriptorWord(fd)
-    if word.bits != 0, !word.has(DescriptorWord.own), let registry {
-      registry.files[word.file].isLocked.store(1, ordering: .relaxed)
-    } else if holdfast_is_fuse(fd) != 0 {
-      hasForeignLocks.store(true, ordering: .relaxed)
-    }
+  case F_SETLK, F_SETLKW: noteLock(fd)
   default: break
   }
   return result
 }
 
-/// O_APPEND belongs to the open file description: all its numbers have it.
+/// fcntl(2)'s lock by another name, which libc takes without asking us.
+@c(lockf) public func lockf(_ fd: Int32, _ command: Int32, _ length: Int64) -> Int32 {
+  let result = holdfast_next().pointee.lockf(fd, command, length)
+  if result == 0, command == F_LOCK || command == F_TLOCK, holdfast_is_enabled() != 0 { noteLock(fd) }
+  return result
+}
+@c(lockf64) public func lockf64(_ fd: Int32, _ command: Int32, _ length: Int64) -> Int32 { lockf(fd, command, length) }
+
+/// The process has a lock on the file now, which closing any of its numbers would drop.
+private func noteLock(_ fd: Int32) {
+  let word = descriptorWord(fd)
+  if word.bits != 0, !word.has(DescriptorWord.own), let registry {
+    registry.files[word.file].isLocked.store(1, ordering: .relaxed)
+  } else if holdfast_is_fuse(fd) != 0 {
+    hasForeignLocks.store(true, ordering: .relaxed)
+  }
+}
+
+/// O_APPEND belongs to the open file description: all its numbers have it. With O_NONBLOCK the file is the mount's, as one
+/// that is opened so.
 private func changeFlags(_ fd: Int32, _ flags: Int32) {
   let changed = descriptorWord(fd)
-  guard changed.bits != 0, let registry, registry.isOurs else { return }
+  guard changed.bits != 0, !changed.has(DescriptorWord.own), let registry, registry.isOurs else { return }
+  if flags & O_NONBLOCK != 0 {
+    registry.files[changed.file].word.bitwiseOr(ServedFile.plain, ordering: .acquiringAndReleasing)
+    releaseLayout(changed)
+  }
   for number in 0..<Registry.maximumDescriptors {
     let word = DescriptorWord(registry.words[number].load(ordering: .acquiring))
     guard word.bits != 0, word.file == changed.file, word.description == changed.description else { continue }

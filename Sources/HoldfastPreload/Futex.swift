@@ -23,6 +23,15 @@ struct Futex {
     while self.value == value { _ = holdfast_futex_wait(raw, value, -1) }
   }
 
+  /// Each value that is not the one is looked at once: it may change between two looks, and its waking be missed.
+  func wait(until value: UInt32) {
+    while true {
+      let seen = self.value
+      if seen == value { return }
+      _ = holdfast_futex_wait(raw, seen, -1)
+    }
+  }
+
   fileprivate func sleep(on value: UInt32) { _ = holdfast_futex_wait(raw, value, -1) }
   fileprivate func wake() { holdfast_futex_wake(raw) }
 }

@@ -20,9 +20,9 @@ extension UnsafeMutablePointer where Pointee == Registry {
   func grant(_ index: Int) -> Int32 {
     let file = files + index
     if file.pointee.layout != nil { return file.pointee.isRecalled ? EAGAIN : 0 }
-    guard file.pointee.word.load(ordering: .acquiring) & (ServedFile.plain | ServedFile.cached) == 0 else {
-      return ENODATA
-    }
+    guard file.pointee.word.load(ordering: .acquiring) & (ServedFile.plain | ServedFile.cached) == 0,
+      !file.pointee.isLost
+    else { return ENODATA }
     guard !file.pointee.isBeingGranted else { return EAGAIN }
     file.pointee.isBeingGranted = true
     // The daemon may have to wait for pages that somebody keeps who waits for another layout of ours: the watcher
@@ -40,7 +40,11 @@ extension UnsafeMutablePointer where Pointee == Registry {
       if code == ESTALE { file.pointee.word.bitwiseOr(ServedFile.plain, ordering: .acquiringAndReleasing) }
       return code
     }
-    if file.pointee.mappedLayout != nil { moveMappings(index) }
+    if file.pointee.mappedLayout != nil, !moveMappings(index) {
+      giveBack(index)
+      wake(pointee.mendEvent)
+      return ENODATA
+    }
     file.pointee.served.store(0, ordering: .relaxed)
     file.pointee.grantSerial = pointee.serial.wrappingAdd(1, ordering: .acquiringAndReleasing).newValue
     file.pointee.word.bitwiseOr(ServedFile.direct, ordering: .acquiringAndReleasing)

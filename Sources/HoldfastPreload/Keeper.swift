@@ -43,7 +43,7 @@ private func serveQuestions(_ registry: UnsafeMutablePointer<Registry>) {
   guard keeper > 0 else { return }
   while true {
     // 0 and 2: the next question is not there yet.
-    while registry.phase.value != 1 { registry.phase.wait(while: registry.phase.value) }
+    registry.phase.wait(until: 1)
     registry.pointee.answer = registry.answer(registry.pointee.question)
     registry.phase.set(2)
   }

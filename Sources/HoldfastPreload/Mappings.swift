@@ -84,50 +84,64 @@ extension UnsafeMutablePointer where Pointee == Registry {
       return
     }
     // A recall is under way, or: a handle whose requests were taken away gets no layout any more.
-    let code = files[index].isLost ? ENODATA : grant(index)
+    let code = grant(index)
     if code == 0 || code == EAGAIN { return }
     if remapThroughMount(index) { setCached(index) }
   }
 
-  /// The layout is new: what lies elsewhere now is mapped anew.
-  func moveMappings(_ index: Int) {
-    guard let old = files[index].mappedLayout, let new = files[index].layout else { return }
+  /// The layout is new: what lies elsewhere now is mapped anew. False: a part of it has no blocks any more, or lies behind
+  /// the end, where only the mount has SIGBUS, and takes it back when the file grows. Then nothing was touched.
+  func moveMappings(_ index: Int) -> Bool {
+    guard let old = files[index].mappedLayout, let new = files[index].layout else { return true }
     let block = ExtentTable.blockBytes - 1
     let end = (new.pointee.fileSize + block) & ~block
-    let file = files + index
-    let count = eachMapping(of: old) { piece in
-      var done: UInt64 = 0
-      while done < piece.length {
-        let logical = piece.logical + done
-        let now = new.pointee.space.extents.piece(at: logical, limit: piece.length - done)
-        let isOnImage = now.state == .written || now.state == .prepared
-        if logical >= end || isOnImage {
-          // Behind the end of a file there is SIGBUS; behind that of an image, too.
-          let physical = isOnImage ? now.physical : Self.behindEveryImage
-          if physical != piece.physical + done {
-            _ = holdfast_direct_map(
-              piece.address + UInt(done), Int(now.length), piece.protection, holdfast_map_shared | holdfast_map_fixed,
-              new.pointee.space.image.descriptor, Int64(physical))
-          }
-        } else {
-          file.pointee.isLost = true
+    var isLost = false
+    /// Calls `body` with what each piece is of now, as long as all of it is on the image.
+    func eachPart(_ body: (_ piece: MappedPiece, _ done: UInt64, _ now: Piece) -> Bool) -> Int {
+      eachMapping(of: old) { piece in
+        var done: UInt64 = 0
+        while done < piece.length, !isLost {
+          let logical = piece.logical + done
+          let now = new.pointee.space.extents.piece(at: logical, limit: piece.length - done)
+          isLost = logical >= end || !(now.state == .written || now.state == .prepared) || !body(piece, done, now)
+          done += now.length
         }
-        done += now.length
       }
     }
+    var count = eachPart { _, _, _ in true }
+    if !isLost {
+      count = eachPart { piece, done, now in
+        now.physical == piece.physical + done
+          || Self.replace(
+            piece.address + UInt(done), now.length, piece.protection, new.pointee.space.image.descriptor, now.physical)
+      }
+    }
+    files[index].isLost = isLost
+    if isLost { return false }
     freeMappedLayout(index)
-    if count == 0 { file.pointee.isMapped = false }
-    // The watcher returns the layout, for the last time.
-    if file.pointee.isLost { file.pointee.isRecalled = true }
+    if count == 0 { files[index].isMapped = false }
+    return true
   }
 
-  /// A place where no image has bytes; mmap(2) takes it all the same.
-  private static var behindEveryImage: UInt64 { 1 << 61 }
+  /// Puts a mapping in another's place, or leaves that: MAP_FIXED would take the old one away before it can fail.
+  private static func replace(
+    _ address: UInt, _ length: UInt64, _ protection: Int32, _ descriptor: Int32, _ offset: UInt64
+  ) -> Bool {
+    let made = holdfast_direct_map(0, Int(length), protection, holdfast_map_shared, descriptor, Int64(offset))
+    guard made >= 0 else { return false }
+    if holdfast_raw_mremap(UInt(made), Int(length), address) >= 0 { return true }
+    _ = holdfast_direct_unmap(UInt(made), Int(length))
+    return false
+  }
 
   func hasMappings(_ index: Int) -> Bool {
     guard let layout = files[index].mappedLayout ?? files[index].layout else { return false }
     return eachMapping(of: layout) { _ in } > 0
   }
+
+  /// A millisecond each. Whoever else has a layout of the file lets no handle use the page cache: one of ours that is
+  /// being opened is over soon, another program's is not, and then the mappings stay on the image.
+  private static var convertAttempts: Int { 50 }
 
   /// Returns the layout; mappings go through the mount from now on, and reads and writes with them.
   func convert(_ index: Int, _ ownTransfers: UInt32) -> Int32 {
@@ -136,8 +150,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
     if file.pointee.word.load(ordering: .acquiring) & ServedFile.cached != 0 { return 0 }
     release(index, ownTransfers)
     if file.pointee.isMapped, file.pointee.mappedLayout != nil {
-      // Whoever else has a layout of it lets no handle use the page cache.
-      var patience = 1000
+      var patience = Self.convertAttempts
       while !remapThroughMount(index) {
         patience -= 1
         guard patience > 0 else { return EAGAIN }
@@ -157,7 +170,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
     files[index].word.bitwiseOr(ServedFile.cached, ordering: .acquiringAndReleasing)
   }
 
-  /// False when some piece could not be: then it is tried again.
+  /// False when some piece could not be: it stays what it is, and is tried again.
   private func remapThroughMount(_ index: Int) -> Bool {
     guard let layout = files[index].mappedLayout else { return true }
     var path = DescriptorPath(thread: holdfast_gettid(), descriptor: files[index].handle)
@@ -166,10 +179,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
     defer { holdfast_direct_close(cached) }
     var isDone = true
     _ = eachMapping(of: layout) { piece in
-      let result = holdfast_direct_map(
-        piece.address, Int(piece.length), piece.protection, holdfast_map_shared | holdfast_map_fixed, cached,
-        Int64(piece.logical))
-      if result < 0 { isDone = false }
+      if !Self.replace(piece.address, piece.length, piece.protection, cached, piece.logical) { isDone = false }
     }
     return isDone
   }

@@ -23,7 +23,7 @@ func serve(_ descriptor: Int32, _ flags: Int32, openedAfter serial: UInt64) -> I
   guard descriptor >= 0 else { return descriptor }
   // Whatever had the number before was closed by a call we do not see.
   if descriptorWord(descriptor).bits != 0 { dropDescriptor(descriptor) }
-  guard holdfast_is_enabled() != 0, flags & holdfast_open_names == 0, Int(descriptor) < Registry.maximumDescriptors
+  guard holdfast_is_enabled() != 0, flags & holdfast_open_unserved == 0, Int(descriptor) < Registry.maximumDescriptors
   else { return descriptor }
   var status = holdfast_descriptor_status()
   guard holdfast_look(descriptor, &status) == 0, status.is_regular != 0,
@@ -54,6 +54,7 @@ private func admit(
 ) -> Int32 {
   guard let registry = makeRegistry() else { return ENOMEM }
   let isWriting = flags & O_ACCMODE != O_RDONLY
+  if isWriting, holdfast_has_file_size_limit() != 0 { return EFBIG }
   var question = Question(.find)
   question.descriptor = descriptor
   question.device = status.device

@@ -7,6 +7,8 @@ import Synchronization
 
 /// While something is to be tried again.
 private let retryMilliseconds: Int32 = 2
+/// While it was in vain: somebody else's layout, or a daemon that is gone, may stay that way.
+private let longestRetryMilliseconds: Int32 = 128
 
 func watchRecalls(_ registry: UnsafeMutablePointer<Registry>) {
   let room = Registry.maximumFiles + 1
@@ -52,6 +54,7 @@ func watchRecalls(_ registry: UnsafeMutablePointer<Registry>) {
 /// The mender: files whose layout went while they were mapped. It may have to wait in the daemon, which the watcher
 /// must not.
 func mendMappings(_ registry: UnsafeMutablePointer<Registry>) {
+  var pause = retryMilliseconds
   while true {
     registry.keeperLock.lock()
     var isPending = false
@@ -63,8 +66,11 @@ func mendMappings(_ registry: UnsafeMutablePointer<Registry>) {
     }
     registry.keeperLock.unlock()
     var event = pollfd(fd: registry.pointee.mendEvent, events: Int16(POLLIN), revents: 0)
-    _ = holdfast_raw_poll(&event, 1, isPending ? retryMilliseconds : -1)
+    _ = holdfast_raw_poll(&event, 1, isPending ? pause : -1)
+    pause = min(pause * 2, longestRetryMilliseconds)
+    guard event.revents != 0 else { continue }
     var number: UInt64 = 0
-    if event.revents != 0 { _ = holdfast_raw_read(event.fd, &number, 8) }
+    _ = holdfast_raw_read(event.fd, &number, 8)
+    pause = retryMilliseconds
   }
 }

@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <time.h>
@@ -32,6 +33,7 @@ struct holdfast_real {
   int (*dup2)(int, int);
   int (*dup3)(int, int, int);
   int (*fcntl)(int, int, ...);
+  int (*lockf)(int, int, int64_t);
   ssize_t (*read)(int, void *, size_t);
   ssize_t (*write)(int, const void *, size_t);
   ssize_t (*pread)(int, void *, size_t, int64_t);
@@ -152,9 +154,20 @@ static inline int holdfast_own_descriptors(void) {
   return (int)holdfast_result(syscall(SYS_close_range, 0u, ~0u, 2u /* CLOSE_RANGE_UNSHARE */));
 }
 
+/* setrlimit(2): a write beyond it is SIGXFSZ, on the image as well, where offsets are others. */
+static inline int holdfast_has_file_size_limit(void) {
+  struct rlimit limit;
+  return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+}
+/* mremap(2) of a whole mapping over another one: its address, or minus the errno. */
+static inline int64_t holdfast_raw_mremap(uintptr_t address, size_t length, uintptr_t place) {
+  return holdfast_result(syscall(SYS_mremap, address, length, length, (long)(MREMAP_MAYMOVE | MREMAP_FIXED), place));
+}
+
 /* What a second open(2) of the same file must not repeat. */
 static const int holdfast_open_once = O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW | O_TMPFILE | O_NOCTTY;
-static const int holdfast_open_names = O_PATH;
+/* No file, or one whose every wait is to be EAGAIN: a recall of our own layout would be one. */
+static const int holdfast_open_unserved = O_PATH | O_NONBLOCK;
 static const int holdfast_open_syncs = O_DSYNC; /* O_SYNC has this bit, too */
 static inline int holdfast_open_takes_mode(int flags) { return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE; }
 static inline int holdfast_is_shared_mapping(int flags) {

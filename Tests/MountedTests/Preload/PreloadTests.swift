@@ -130,6 +130,110 @@ struct PreloadTests {
     #expect(try volume.fenced() == 0)
   }
 
+  @Test("a mapping outlives a fork beside another program's mapping of the file")
+  func mappedByTwo() throws {
+    let volume = try volume()
+    let path = try volume.freshFolder() / "file"
+    try path.create([UInt8](repeating: 1, count: 65_536))
+    let agents = try (0..<2).map { _ in try Agent(environment: Preload.environment) }
+    for agent in agents { try agent.call("map-file", try agent.open(path, O_RDWR), 65_536) }
+    // The second's layout keeps the first's mapping from going over to the mount.
+    let child = try agents[0].call("fork")
+    defer { kill(pid_t(child), SIGKILL) }
+    for (number, agent) in agents.enumerated() { try agent.call("poke", 5000 + number, 42 + number) }
+    #expect(try agents[0].call("peek", 5001) == 43 && agents[1].call("peek", 5000) == 42)
+    #expect(try Array(path.storedContents()[5000..<5002]) == [42, 43])
+    for agent in agents { agent.exit() }
+    #expect(try volume.fenced() == 0)
+  }
+
+  @Test("what is mapped, cut off and there again can be stored into")
+  func mappedTruncation() throws {
+    let volume = try volume()
+    let path = try volume.freshFolder() / "file"
+    try path.create([UInt8](repeating: 1, count: 1 << 20))
+    let agent = try Agent(environment: Preload.environment)
+    let file = try agent.open(path, O_RDWR)
+    try agent.call("map-file", file, 1 << 20)
+    try path.truncate(8192)
+    // The mapping is the mount's now, and has no layout any more.
+    #expect(try eventually { try path.sealCount() == 0 })
+    try path.truncate(1 << 20)
+    #expect(try eventually { try agent.call("peek", 500_000) == 0 })
+    try agent.call("poke", 500_000, 7)
+    #expect(try agent.request(["read", "\(file)", "500000", "1"]).text == "7")
+    agent.exit()
+    #expect(try path.contents()[500_000] == 7)
+    #expect(try volume.fenced() == 0)
+  }
+
+  @Test("a mapped file is not moved to another place")
+  func mappedDefragmentation() throws {
+    let folder = try volume().freshFolder()
+    let paths = [folder / "one", folder / "two"]
+    // Written in turn and closed each time: every block is an extent.
+    for block in 0..<16 {
+      for path in paths {
+        let file = try path.open(O_CREAT | O_RDWR)
+        defer { file.close() }
+        try file.writeAll(pattern(4096, seed: UInt8(block)), at: block * 4096)
+      }
+    }
+    let agent = try Agent(environment: Preload.environment)
+    try agent.call("map-file", try agent.open(paths[0], O_RDWR), 65_536)
+    let map = try paths[0].extents()
+    let refused = try holdfast("defrag", paths[0].text)
+    #expect(refused.status == 1 && refused.errors.contains("maps"), "\(refused)")
+    let skipped = try holdfast("defrag", "--skip", folder.text)
+    #expect(skipped.status == 0, "\(skipped)")
+    #expect(try paths[0].extents() == map && paths[1].extents().split(separator: "\n").count == 1)
+    try agent.call("poke", 9000, 42)
+    #expect(try paths[0].storedContents()[9000] == 42)
+    agent.exit()
+    #expect(try holdfast("defrag", paths[0].text).status == 0)
+    #expect(try paths[0].extents().split(separator: "\n").count == 1 && paths[0].contents()[9000] == 42)
+  }
+
+  @Test("locks by lockf(3) outlive a mapping of a hole and a fork")
+  func lockf() throws {
+    let path = try volume().freshFolder() / "file"
+    try path.create([UInt8](repeating: 1, count: 65_536))
+    try path.truncate(1 << 20)
+    let program = """
+      import mmap, os, sys
+      file = os.open(sys.argv[1], os.O_RDWR)
+      os.lockf(file, os.F_LOCK, 0)
+      memory = mmap.mmap(file, 1 << 20)
+      os.pread(file, 8, 0)
+      child = os.fork()
+      if child == 0:
+          other = os.open(sys.argv[1], os.O_RDWR)
+          try: os.lockf(other, os.F_TLOCK, 0)
+          except OSError: os._exit(0)
+          os._exit(1)
+      sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+      """
+    let result = try Preload.run(["python3", "-c", program, path.text])
+    #expect(result.status == 0, "\(result)")
+  }
+
+  @Test("a limit of file size is the file's, not the image's; O_NONBLOCK is the mount's")
+  func limits() throws {
+    let path = try volume().freshFolder() / "file"
+    try path.create([UInt8](repeating: 1, count: 65_536))
+    // In units of 512 bytes: one MiB, where the journal lies.
+    let result = try Preload.run([
+      "sh", "-c", "ulimit -f 2048; dd if=/dev/zero of=\(path.text) bs=4096 count=2 conv=notrunc",
+    ])
+    #expect(result.status == 0, "\(result)")
+    #expect(try path.contents()[..<8193] == [UInt8](repeating: 0, count: 8192) + [1])
+    let agent = try Agent(environment: Preload.environment)
+    let file = try agent.open(path, O_RDWR | O_NONBLOCK)
+    #expect(try path.sealCount() == 0)
+    try agent.call("close", file)
+    agent.exit()
+  }
+
   @Test("kill -9 in the middle leaves nothing behind")
   func killed() throws {
     let volume = try volume()
