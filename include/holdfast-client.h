@@ -21,7 +21,8 @@ extern "C" {
 /* What this thread's last call that failed says, one line; "" before any did. Valid until its next call. */
 const char *holdfast_last_error(void);
 
-/* Seals. flags: HOLDFAST_SEAL_*; name: NULL or "" for the default request. Ranges are bytes, rounded outward to blocks. */
+/* Seals. flags: HOLDFAST_SEAL_*; name: NULL or "" for the default request. Ranges are bytes, rounded outward to blocks.
+ * HOLDFAST_SEAL_PERSISTENT goes with HOLDFAST_SEAL_NAMED only (else EINVAL); what was taken with NAMED is released with NAMED. */
 int holdfast_seal(int fd, unsigned flags, const char *name);
 int holdfast_unseal(int fd, unsigned flags, const char *name);
 int holdfast_pin(int fd, uint64_t offset, uint64_t length, unsigned flags, const char *name);
@@ -57,11 +58,13 @@ struct holdfast_layout_request {
 };
 
 /* request NULL: the whole file, hard, for reading. fd may be closed afterwards: the layout has its own of the same
- * open file description. */
+ * open file description. That has one layout of a range: asking for the same range again takes the first one's place, which
+ * is over then, also when this call fails afterwards. For a second one open the file again. */
 holdfast_direct *holdfast_layout_get(int fd, const struct holdfast_layout_request *request);
 
 /* Releases it, whatever the answer. flags: HOLDFAST_LAYOUT_SET_SIZE (to `size`), HOLDFAST_LAYOUT_SET_TIMES. Without SET_SIZE
- * the file is as long as holdfast_pwrite made it; after a store by that, the times are set anyway. Mappings stay. */
+ * the file is as long as holdfast_pwrite made it; after a store by that, the times are set anyway. Mappings stay.
+ * EINVAL: other flags, or `layout` is NULL. */
 int holdfast_layout_return(holdfast_direct *layout, unsigned flags, uint64_t size);
 
 /* Bytes of the file: at the grant, or what holdfast_pwrite made of it. */
@@ -74,7 +77,8 @@ int holdfast_layout_recall_fd(const holdfast_direct *layout);
 int holdfast_layout_recall_status(holdfast_direct *layout, uint64_t *remaining_ms);
 
 /* pread(2) and so on, on the image. Reads end with the file and the layout; a write is refused as a whole where it is
- * not all in blocks that may be stored into. */
+ * not all in blocks that may be stored into. EINVAL: more than SSIZE_MAX bytes, parts fewer than 0 or more than 1024
+ * (IOV_MAX); EFAULT: `bytes`, `parts` or a part's iov_base is NULL and there is something to transfer. */
 ssize_t holdfast_pread(holdfast_direct *layout, void *bytes, size_t count, uint64_t offset);
 ssize_t holdfast_pwrite(holdfast_direct *layout, const void *bytes, size_t count, uint64_t offset);
 ssize_t holdfast_preadv(holdfast_direct *layout, const struct iovec *parts, int count, uint64_t offset);
@@ -93,7 +97,7 @@ void *holdfast_map(holdfast_direct *layout, uint64_t offset, size_t length, int 
  * the reason in holdfast_last_error(). Ask when pinning failed with EFAULT, or before.
  * A pin outlives holdfast_unmap, the lease does not: unregister first. */
 int holdfast_layout_pinnable(holdfast_direct *layout);
-/* munmap(2) of all of it. */
+/* munmap(2) of all of it, with its errnos. */
 int holdfast_unmap(void *start, size_t length);
 
 #ifdef __cplusplus

@@ -67,7 +67,8 @@ extension ClientError {
     case (.lease, _): "the image cannot be locked: \(String(cString: strerror(errno)))"
     case (.getLayout, EBADF): "the file is not open for what the layout asks: reading, or writing"
     case (.getLayout, EPERM):
-      "the mount's seal_policy does not let you (by default only the file's owner and administrators may)"
+      "the mount's seal_policy does not let you (by default only the file's owner and administrators may), or the "
+        + "grace is longer than the mount's, which only administrators may ask for"
     case (.getLayout, EAGAIN), (.getLayout, EDQUOT), (.getLayout, EROFS):
       ClientError(.seal, path: path, errno: errno).explanation
     case (.getLayout, EOPNOTSUPP): "the daemon of this mount has no layouts"

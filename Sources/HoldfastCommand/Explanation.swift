@@ -70,7 +70,6 @@ public struct Explanation: Sendable {
   }
 
   private static func text(_ request: SealReport) -> String {
-    let name = request.name.isEmpty ? "the default request" : "request '\(request.name.printable)'"
     let bound =
       switch request.lifetime {
       case .handle: ", bound to an open handle"
@@ -80,8 +79,8 @@ public struct Explanation: Sendable {
       default: ""
       }
     let prospect = request.prospect.isEmpty ? "" : "; \(request.prospect)"
-    return "\(request.kind.printable) \(request.thing) on \(request.scope): \(name) of \(request.holder), "
-      + "\(request.age) old\(bound)\(prospect)"
+    return "\(request.kind.printable) \(request.thing) on \(request.scope): \(request.name.asRequest) of "
+      + "\(request.holder), \(request.age) old\(bound)\(prospect)"
   }
 
   private var release: [String] {
@@ -140,11 +139,10 @@ public struct Explanation: Sendable {
   private var past: [String] {
     guard let refusal = lastRefusal else { return [] }
     let by = refusal.pid > 0 ? "process \(refusal.pid), uid \(refusal.uid)" : "no process of its own (writeback)"
-    let name = refusal.request.name.isEmpty ? "the default request" : "request '\(refusal.request.name.printable)'"
     let holder = refusal.request.pid > 0 ? ", taken by process \(refusal.request.pid)" : ""
     return [
       "last refused: \(Self.inWords(change: refusal.change)) by \(by), "
-        + "\(SealReport.text(milliseconds: refusal.ageMilliseconds)) ago, because of \(name) of uid "
+        + "\(SealReport.text(milliseconds: refusal.ageMilliseconds)) ago, because of \(refusal.request.name.asRequest) of uid "
         + "\(refusal.request.uid)\(holder)"
     ]
   }

@@ -57,7 +57,10 @@ public func getLayout(_ fd: Int32, _ argument: UnsafeRawPointer?) -> LayoutPoint
 }
 
 @_cdecl("holdfast_layout_return")
-public func returnLayout(_ pointer: LayoutPointer, _ flags: UInt32, _ size: UInt64) -> Int32 {
+public func returnLayout(_ pointer: LayoutPointer?, _ flags: UInt32, _ size: UInt64) -> Int32 {
+  guard let pointer else {
+    return status { () throws(ClientError) in throw ClientError(.layoutReturn, path: "NULL", errno: EINVAL) }
+  }
   let isKnown = flags & ~(HOLDFAST_LAYOUT_SET_SIZE | HOLDFAST_LAYOUT_SET_TIMES) == 0
   let place = layout(pointer)
   let path = place.pointee.file.path
@@ -109,7 +112,9 @@ public func readLayout(
   _ pointer: LayoutPointer, _ bytes: UnsafeMutableRawPointer?, _ count: Int, _ offset: UInt64
 ) -> Int {
   answer { () throws(ClientError) in
-    try layout(pointer).pointee.read(into: UnsafeMutableRawBufferPointer(start: bytes, count: count), at: offset)
+    let place = layout(pointer)
+    try check(bytes.map { UnsafeRawPointer($0) }, count, .read, place.pointee.file.path)
+    return try place.pointee.read(into: UnsafeMutableRawBufferPointer(start: bytes, count: count), at: offset)
   } ?? -1
 }
 
@@ -118,7 +123,9 @@ public func writeLayout(
   _ pointer: LayoutPointer, _ bytes: UnsafeRawPointer?, _ count: Int, _ offset: UInt64
 ) -> Int {
   answer { () throws(ClientError) in
-    try layout(pointer).pointee.write(UnsafeRawBufferPointer(start: bytes, count: count), at: offset)
+    let place = layout(pointer)
+    try check(bytes, count, .write, place.pointee.file.path)
+    return try place.pointee.write(UnsafeRawBufferPointer(start: bytes, count: count), at: offset)
   } ?? -1
 }
 
@@ -127,7 +134,8 @@ public func readLayoutVector(
   _ pointer: LayoutPointer, _ parts: UnsafeRawPointer?, _ count: Int32, _ offset: UInt64
 ) -> Int {
   answer { () throws(ClientError) in
-    try layout(pointer).pointee.read(vector(parts, count), at: offset)
+    let place = layout(pointer)
+    return try place.pointee.read(try vector(parts, count, .read, place.pointee.file.path), at: offset)
   } ?? -1
 }
 
@@ -136,12 +144,36 @@ public func writeLayoutVector(
   _ pointer: LayoutPointer, _ parts: UnsafeRawPointer?, _ count: Int32, _ offset: UInt64
 ) -> Int {
   answer { () throws(ClientError) in
-    try layout(pointer).pointee.write(vector(parts, count), at: offset)
+    let place = layout(pointer)
+    return try place.pointee.write(try vector(parts, count, .write, place.pointee.file.path), at: offset)
   } ?? -1
 }
 
-private func vector(_ parts: UnsafeRawPointer?, _ count: Int32) -> UnsafeBufferPointer<iovec> {
-  UnsafeBufferPointer(start: parts?.assumingMemoryBound(to: iovec.self), count: Int(max(count, 0)))
+/// A size_t above SSIZE_MAX is negative here.
+private func check(
+  _ bytes: UnsafeRawPointer?, _ count: Int, _ operation: ClientError.Operation, _ path: String
+) throws(ClientError) {
+  guard count >= 0 else { throw ClientError(operation, path: path, errno: EINVAL) }
+  guard bytes != nil || count == 0 else { throw ClientError(operation, path: path, errno: EFAULT) }
+}
+
+/// IOV_MAX of Linux.
+private let maximumParts: Int32 = 1024
+
+private func vector(
+  _ parts: UnsafeRawPointer?, _ count: Int32, _ operation: ClientError.Operation, _ path: String
+) throws(ClientError) -> UnsafeBufferPointer<iovec> {
+  guard count <= maximumParts else { throw ClientError(operation, path: path, errno: EINVAL) }
+  try check(parts, Int(count), operation, path)
+  let vector = UnsafeBufferPointer(start: parts?.assumingMemoryBound(to: iovec.self), count: Int(count))
+  var total = 0
+  for part in vector {
+    try check(part.iov_base.map { UnsafeRawPointer($0) }, part.iov_len, operation, path)
+    let (sum, overflows) = total.addingReportingOverflow(part.iov_len)
+    guard !overflows else { throw ClientError(operation, path: path, errno: EINVAL) }
+    total = sum
+  }
+  return vector
 }
 
 @_cdecl("holdfast_layout_sync")
@@ -177,6 +209,10 @@ public func isLayoutPinnable(_ pointer: LayoutPointer) -> Int32 {
 
 @_cdecl("holdfast_unmap")
 public func unmap(_ start: UnsafeMutableRawPointer?, _ length: Int) -> Int32 {
-  // As it was mapped: whole pages.
-  munmap(start, (length + 4095) & ~4095)
+  status { () throws(ClientError) in
+    // As it was mapped: whole pages.
+    let (sum, overflows) = length.addingReportingOverflow(4095)
+    guard length >= 0, !overflows else { throw ClientError(.directUnmap, path: "memory", errno: EINVAL) }
+    guard munmap(start, sum & ~4095) == 0 else { throw ClientError(.directUnmap, path: "memory", errno: errno) }
+  }
 }

@@ -12,7 +12,9 @@ private func request(_ flags: UInt32, _ name: UnsafePointer<CChar>?) -> SealRequ
     HOLDFAST_SEAL_BREAKABLE | HOLDFAST_SEAL_FILL | HOLDFAST_SEAL_AS_IS | HOLDFAST_SEAL_PERSISTENT
     | HOLDFAST_SEAL_CREATE | HOLDFAST_SEAL_NAMED
   let hasBothPreparations = flags & HOLDFAST_SEAL_FILL != 0 && flags & HOLDFAST_SEAL_AS_IS != 0
-  guard flags & ~known == 0, !hasBothPreparations else { return nil }
+  // Else it would be taken by name, and released as the handle's: as the ioctl has it.
+  let lacksName = flags & (HOLDFAST_SEAL_PERSISTENT | HOLDFAST_SEAL_NAMED) == HOLDFAST_SEAL_PERSISTENT
+  guard flags & ~known == 0, !hasBothPreparations, !lacksName else { return nil }
   var request = SealRequest()
   request.name = text(name)
   if flags & HOLDFAST_SEAL_BREAKABLE != 0 { request.kind = .breakable(graceSeconds: nil) }

@@ -51,6 +51,9 @@ struct SealArguments: ParsableArguments {
     if fill && asIs { throw ValidationError("--fill and --as-is exclude each other") }
     if grace != nil && !breakable { throw ValidationError("--grace goes with --breakable") }
     if grace == 0 { throw ValidationError("--grace takes 1 second or more") }
+    if let grace, grace > GraceLimit.seconds {
+      throw ValidationError("--grace takes at most \(GraceLimit.seconds) seconds")
+    }
     if ttl == 0 { throw ValidationError("--ttl takes 1 second or more") }
   }
 

@@ -32,6 +32,7 @@ struct Defrag: ParsableCommand {
     for path in paths {
       do {
         if FileWalk.isDirectory(path) {
+          try Self.requireMount(path)
           let showsProgress = !json && isatty(STDERR_FILENO) == 1
           try FileWalk.files(below: path) { file in
             if showsProgress { Self.show(summary, file) }
@@ -55,6 +56,15 @@ struct Defrag: ParsableCommand {
     }
     if json { summary.printJSON() } else { summary.print() }
     if hasFailed { throw ExitCode.failure }
+  }
+
+  /// Elsewhere each file below would fail by itself.
+  private static func requireMount(_ directory: String) throws(ClientError) {
+    do throws(ClientError) {
+      _ = try OpenFile(directory).mountInfo()
+    } catch {
+      throw error.operation == .open ? error : ClientError(.defragment, path: directory, errno: error.errno)
+    }
   }
 
   private static func show(_ summary: DefragSummary, _ path: String) {
@@ -87,7 +97,7 @@ private struct DefragSummary {
 
   func print() {
     for file in held {
-      let holder = file.holder.map { "request '\($0.name.printable)' of uid \($0.uid), pid \($0.pid)" } ?? "a request"
+      let holder = file.holder.map { "\($0.name.asRequest) of uid \($0.uid), pid \($0.pid)" } ?? "a request"
       Swift.print("\(file.path.printable): \(ByteSize(bytes: file.bytes)) left where they are: held by \(holder)")
     }
     var text = "\(files) files, \(before) extents before, \(after) now, \(ByteSize(bytes: moved)) moved"

@@ -79,6 +79,7 @@ struct Info: ParsableCommand {
   /// An error of reading an image, without the device's offsets where the file itself is the trouble.
   static func text(_ error: FSError) -> String {
     switch error {
+    case .device(.open, _, ENOTBLK): "is neither a regular file nor a block device"
     case .device(.open, _, let code): String(cString: strerror(code))
     default: error.description
     }

@@ -11,7 +11,7 @@ struct Prepare: ParsableCommand {
       Allocates what has no blocks yet and zeroes what is unwritten, up to the end of the file. With --contiguous (or \
       --align) the range comes to lie in one run of the image, which is made by moving blocks where there is none. What \
       is held by a seal, a pin or a layout does not move. When there is no such run, that is said, and the exit status \
-      is 1; the file is prepared all the same.
+      is 1; the file is prepared all the same. When the blocks cannot be had, the file keeps the size it had.
 
       Examples:
         holdfast prepare /mnt/data
@@ -48,13 +48,18 @@ struct Prepare: ParsableCommand {
 
   func run() throws {
     try forEach(files) { path in
-      if let size { try Self.grow(path, to: size.bytes) }
       let file = try OpenFile(path, access: .readWrite)
-      guard contiguous || align != nil else {
-        return try file.prepare(offset: range?.offset ?? 0, length: range?.length ?? 0)
+      var former: off_t?
+      if let size { former = try Self.grow(file, to: size.bytes) }
+      let answer: Contiguity?
+      do throws(ClientError) {
+        answer = try prepare(file)
+      } catch {
+        // The blocks it got before it failed may be all there are.
+        if let former, let size { Self.shrink(file, from: off_t(size.bytes), to: former) }
+        throw error
       }
-      let outcome = try file.prepareContiguously(
-        offset: range?.offset ?? 0, length: range?.length ?? 0, alignment: align?.bytes ?? 0)
+      guard let outcome = answer else { return }
       if json { printJSON(outcome, path) } else if outcome.isFulfilled { printText(outcome, path) }
       guard outcome.isFulfilled else {
         throw CommandError(path, "prepared, but not in one run: " + Self.reasons(outcome))
@@ -62,13 +67,33 @@ struct Prepare: ParsableCommand {
     }
   }
 
-  /// Never smaller.
-  private static func grow(_ path: String, to size: UInt64) throws {
-    let file = try OpenFile(path, access: .readWrite)
+  /// Nil where one run was not asked for.
+  private func prepare(_ file: borrowing OpenFile) throws(ClientError) -> Contiguity? {
+    let offset = range?.offset ?? 0
+    let length = range?.length ?? 0
+    guard contiguous || align != nil else {
+      try file.prepare(offset: offset, length: length)
+      return nil
+    }
+    return try file.prepareContiguously(offset: offset, length: length, alignment: align?.bytes ?? 0)
+  }
+
+  /// Never smaller; the size it had, nil where it was as large already.
+  private static func grow(_ file: borrowing OpenFile, to size: UInt64) throws(ClientError) -> off_t? {
     var status = stat()
-    guard fstat(file.descriptor, &status) == 0 else { throw CommandError(path, errno: errno) }
-    guard UInt64(status.st_size) < size else { return }
-    guard ftruncate(file.descriptor, off_t(size)) == 0 else { throw CommandError(path, errno: errno) }
+    guard fstat(file.descriptor, &status) == 0 else { throw ClientError(.prepare, path: file.path, errno: errno) }
+    guard UInt64(status.st_size) < size else { return nil }
+    guard ftruncate(file.descriptor, off_t(size)) == 0 else {
+      throw ClientError(.prepare, path: file.path, errno: errno)
+    }
+    return off_t(status.st_size)
+  }
+
+  /// Unless somebody gave it another size meanwhile.
+  private static func shrink(_ file: borrowing OpenFile, from size: off_t, to former: off_t) {
+    var status = stat()
+    guard fstat(file.descriptor, &status) == 0, off_t(status.st_size) == size else { return }
+    _ = ftruncate(file.descriptor, former)
   }
 
   private func printText(_ outcome: Contiguity, _ path: String) {
@@ -108,7 +133,7 @@ struct Prepare: ParsableCommand {
         + "\(ByteSize(bytes: outcome.longestFree))"
     ]
     if outcome.obstacles.contains(.held) {
-      let holder = outcome.holder.map { " (request '\($0.name.printable)' on inode \($0.inode))" } ?? ""
+      let holder = outcome.holder.map { " (\($0.name.asRequest) on inode \($0.inode))" } ?? ""
       reasons.append("sealed blocks are in the way\(holder)")
     }
     if outcome.obstacles.contains(.quarantine) { reasons.append("blocks somebody may still reach are in the way") }

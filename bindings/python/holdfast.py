@@ -5,7 +5,8 @@
         with layout.map(write=True) as memory:
             memory[0:5] = b"hello"
 
-Everything raises OSError, its errno the library's and its text what, why and what to do.
+Everything raises OSError, its errno the library's and its text what, why and what to do; OverflowError where a number
+is negative or has more bits than it may.
 """
 
 import ctypes
@@ -17,6 +18,7 @@ BREAKABLE, FILL, AS_IS, PERSISTENT, CREATE, NAMED = 0x01, 0x02, 0x04, 0x08, 0x10
 _WRITE, _LAYOUT_BREAKABLE, _SHARED, _LAYOUT_AS_IS, _UNCACHED = 0x01, 0x02, 0x04, 0x08, 0x80000000
 _SET_SIZE, _SET_TIMES = 0x1, 0x2
 _POPULATE, _SYNC, _DIRECT = 0x1, 0x2, 0x4
+_UNSIGNED = (ctypes.c_uint, ctypes.c_uint64, ctypes.c_size_t)
 _EXTENTS_AT_FIRST = 256  # room for the first answer; a longer map is asked for again
 
 
@@ -82,8 +84,20 @@ def _open_library():
 _library = _open_library()
 
 
+def _unsigned(value, kind=ctypes.c_uint64):
+    """ctypes would cut it to so many bits, without a word."""
+    bits = 8 * ctypes.sizeof(kind)
+    if not 0 <= value < 1 << bits:
+        raise OverflowError(f"{value} is not within 0 and 2**{bits} - 1")
+    return value
+
+
 def _call(name, *arguments):
-    result = getattr(_library, "holdfast_" + name)(*arguments)
+    function = getattr(_library, "holdfast_" + name)
+    for value, kind in zip(arguments, function.argtypes):
+        if kind in _UNSIGNED and isinstance(value, int):
+            _unsigned(value, kind)
+    result = function(*arguments)
     if result is None or (isinstance(result, int) and result == -1):
         raise OSError(ctypes.get_errno(), _library.holdfast_last_error().decode(errors="replace"))
     return result
@@ -116,9 +130,18 @@ def _opened(file, flags):
         yield file if isinstance(file, int) else file.fileno()
 
 
+def _with_name(flags):
+    """What survives a remount has no handle to be released by."""
+    return flags | NAMED if flags & PERSISTENT else flags
+
+
 @contextmanager
 def sealed(file, flags=0, name=None):
-    """The whole file is sealed within the with statement. `file`: path, descriptor or file object."""
+    """The whole file is sealed within the with statement. `file`: path, descriptor or file object.
+
+    A PERSISTENT seal is NAMED, too, told or not. Should the process die, it stays: `holdfast unseal` releases it.
+    """
+    flags = _with_name(flags)
     with _opened(file, os.O_RDONLY) as fd:
         _call("seal", fd, flags, _name(name))
         try:
@@ -129,7 +152,8 @@ def sealed(file, flags=0, name=None):
 
 @contextmanager
 def pinned(file, offset, length, flags=0, name=None):
-    """Bytes [offset, offset + length) are pinned within the with statement."""
+    """Bytes [offset, offset + length) are pinned within the with statement. flags as of `sealed`."""
+    flags = _with_name(flags)
     with _opened(file, os.O_RDONLY) as fd:
         _call("pin", fd, offset, length, flags, _name(name))
         try:
@@ -172,7 +196,10 @@ class Layout:
             (_WRITE if write else 0) | (_SHARED if shared else 0) | (_LAYOUT_BREAKABLE if breakable else 0)
             | (_LAYOUT_AS_IS if as_is else 0) | (_UNCACHED if uncached else 0)
         )
-        request = _Request(flags, grace, ttl, 0, offset, length, os.fsencode(image) if image else None)
+        for seconds in (grace, ttl):
+            _unsigned(seconds, ctypes.c_uint32)
+        name = os.fsencode(image) if image else None
+        request = _Request(flags, grace, ttl, 0, _unsigned(offset), _unsigned(length), name)
         with _opened(file, os.O_RDWR if write else os.O_RDONLY) as fd:
             self._pointer = _call("layout_get", fd, ctypes.byref(request))
 
@@ -189,9 +216,10 @@ class Layout:
 
     def close(self, size=None, set_times=False):
         """Returns the layout; the file is `size` bytes long then, or what write() made of it. Mappings stay."""
+        size_or_zero = _unsigned(size or 0)
         pointer, self._pointer = self._handle(), None
         flags = (_SET_SIZE if size is not None else 0) | (_SET_TIMES if set_times else 0)
-        _call("layout_return", pointer, flags, size or 0)
+        _call("layout_return", pointer, flags, size_or_zero)
 
     def _handle(self):
         if self._pointer is None:

@@ -8,8 +8,8 @@ import Testing
 @Suite("Control: places", .needsMount, .mounted(), .deadline(), .serialized)
 struct PlaceTests {
   /// Two files written in turn, block by block.
-  private func splintered(_ blocks: Int = 64) throws -> (folder: Path, files: [Path]) {
-    let folder = try sharedVolume().freshFolder()
+  private func splintered(_ blocks: Int = 64, on volume: Volume? = nil) throws -> (folder: Path, files: [Path]) {
+    let folder = try (volume ?? sharedVolume()).freshFolder()
     let paths = [folder / "one", folder / "two"]
     // Each is closed after every block, so that nothing is preallocated behind it.
     for block in 0..<blocks {
@@ -42,6 +42,10 @@ struct PlaceTests {
     let json = try holdfast("defrag", "--json", files[1].text)
     #expect(json.status == 0 && json.output.contains("\"extents_after\":1"), "\(json.output)")
     #expect(try files.map { try $0.contents() } == before)
+    // Once for the directory, not for each file below.
+    let elsewhere = try holdfast("defrag", try sharedVolume().folder)
+    #expect(elsewhere.status == 1 && elsewhere.errors.contains("not a file on a Holdfast mount"), "\(elsewhere.errors)")
+    #expect(elsewhere.errors.split(separator: "\n").count == 1, "\(elsewhere.errors)")
   }
 
   @Test func preparesInOneRun() throws {
@@ -55,6 +59,12 @@ struct PlaceTests {
     // More than there is: prepared as far as that goes is an error of its own.
     let tooMuch = try holdfast("prepare", path.text, "--size", "100G", "--contiguous")
     #expect(tooMuch.status == 1 && tooMuch.errors.contains("free space"), "\(tooMuch.errors)")
+    #expect(try path.size() == 4 << 20)
+    try path.seal("hard", name: "keeper")
+    let sealed = try holdfast("prepare", path.text, "--size", "8M")
+    #expect(sealed.status == 1 && sealed.errors.contains("holdfast why"), "\(sealed.errors)")
+    try path.unseal(name: "keeper")
+    #expect(try path.size() == 4 << 20)
   }
 
   @Test func extentSizeHints() throws {
@@ -74,10 +84,14 @@ struct PlaceTests {
     #expect(throws: Errno(ENODATA)) { try path.removeAttribute("holdfast.extsize") }
   }
 
-  /// Writers and readers go on while their file is moved again and again.
-  @Test func movesUnderLoad() throws {
+  /// Writers and readers go on while their file is moved again and again. With `direct` the copies bypass the cache of the
+  /// image.
+  @Test(arguments: ["", "direct"]) func movesUnderLoad(_ options: String) throws {
     let blocks = 256
-    let (folder, files) = try splintered(blocks)
+    let volume = try Volume(mebibytes: 32)
+    defer { volume.remove() }
+    try volume.mount(options)
+    let (_, files) = try splintered(blocks, on: volume)
     let path = files[0]
     let expected = try path.contents()
     let target = path
@@ -102,6 +116,7 @@ struct PlaceTests {
     try load.finish()
     #expect(try path.contents() == expected)
     #expect(moves > 0)
-    _ = folder
+    file.close()
+    volume.finish()
   }
 }

@@ -109,8 +109,11 @@ struct LibraryTests {
     let prefix = try Self.prefix(try sharedVolume())
     let path = try file()
     let script = """
-      import errno, holdfast, os, select, sys
+      import ctypes, errno, holdfast, os, select, sys
       path = sys.argv[1]
+      library = holdfast._library
+      def refused(code, result):
+          assert result == -1 and ctypes.get_errno() == code, (result, code, ctypes.get_errno())
       with holdfast.layout(path, write=True) as layout:
           assert layout.size == 100000 and sum(e.length for e in layout.extents) >= 100000
           with layout.map(write=True, populate=True) as memory:
@@ -140,6 +143,8 @@ struct LibraryTests {
               assert error.errno == errno.ETXTBSY, error
           with holdfast.pinned(path, 0, 4096, name="head"):
               pass
+      with holdfast.sealed(path, holdfast.PERSISTENT, name="kept") as fd:
+          refused(errno.EINVAL, library.holdfast_seal(fd, holdfast.PERSISTENT, None))
       assert [e.flags for e in holdfast.extents(path)] == [0] * len(holdfast.extents(path))
       os.truncate(path, 200000)
       try:
@@ -150,6 +155,21 @@ struct LibraryTests {
       holdfast.prepare(path)
       with holdfast.layout(path) as layout:
           assert layout.size == 200000
+          refused(errno.EFAULT, library.holdfast_pread(layout._pointer, None, 1, 0))
+          refused(errno.EINVAL, library.holdfast_pread(layout._pointer, None, 1 << 63, 0))
+          pointer, zero = ctypes.c_void_p(layout._pointer), ctypes.c_uint64(0)
+          refused(errno.EFAULT, library.holdfast_preadv(pointer, None, 1, zero))
+          for count in (-1, 1025):
+              refused(errno.EINVAL, library.holdfast_preadv(pointer, None, count, zero))
+          refused(errno.EINVAL, library.holdfast_layout_return(None, 0, 0))
+          refused(errno.EINVAL, library.holdfast_unmap(None, 0))
+          assert b"cannot unmap" in library.holdfast_last_error()
+          for offset in (-1, 1 << 64):
+              try:
+                  layout.read(1, offset)
+                  raise SystemExit("wrapped")
+              except OverflowError:
+                  pass
       print("all of it")
       """
     let program = try sharedVolume().folder + "/direct.py"
