@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * libholdfast: sealing files of a Holdfast mount and using their blocks on the image itself. Included by holdfast.h;
- * link with `pkg-config --cflags --libs holdfast`. docs/CLIENT.md and holdfast(3) explain each.
+ * link with `pkg-config --cflags --libs holdfast`. libholdfast(3) explains each, docs/CLIENT.md how to use them.
  *
  * Every function answers 0 or a result, or -1 (NULL) with errno; holdfast_last_error() then says what, why and what to do.
  * All may be called by any number of threads. An `fd` is a descriptor of a file on the mount, opened by the program; what is bound to its

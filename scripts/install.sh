@@ -42,4 +42,11 @@ case $prefix in
     done
     ;;
 esac
-say "installed: $prefix/bin/holdfast, the helpers in $prefix/sbin, $prefix/lib/libholdfast.so"
+say "installed: $prefix/bin/holdfast, the helpers in $prefix/sbin; in $prefix/lib libholdfast.so, libholdfast-preload.so"
+case $prefix in
+  '' | /usr | /usr/local) ;;
+  *)
+    echo "Outside of the system's folders: mount(8) does not find the helpers, and the rest wants"
+    echo "  export PATH=$prefix/bin:\$PATH PKG_CONFIG_PATH=$prefix/lib/pkgconfig LD_LIBRARY_PATH=$prefix/lib"
+    ;;
+esac
