@@ -21,7 +21,7 @@ int holdfast_preload_open(const char *path, int flags, unsigned mode);
 int holdfast_preload_openat(int directory, const char *path, int flags, unsigned mode);
 int holdfast_preload_fcntl(int fd, int command, void *argument);
 void holdfast_preload_before_fork(void);
-void holdfast_preload_before_remap(void);
+int holdfast_preload_before_remap(void *address, size_t length);
 void holdfast_preload_in_child(void);
 void holdfast_preload_at_exit(void);
 
@@ -152,7 +152,11 @@ void *mremap(void *address, size_t old_length, size_t length, int flags, ...) {
   va_start(list, flags);
   void *wanted = va_arg(list, void *);
   va_end(list);
-  if (holdfast_is_enabled_now && (length > old_length || old_length == 0)) holdfast_preload_before_remap();
+  if (holdfast_is_enabled_now && (length > old_length || old_length == 0) &&
+      holdfast_preload_before_remap(address, old_length) != 0) {
+    errno = ENOMEM;
+    return MAP_FAILED;
+  }
   void *(*next)(void *, size_t, size_t, int, ...) = (void *(*)(void *, size_t, size_t, int, ...))dlsym(RTLD_NEXT, "mremap");
   return next(address, old_length, length, flags, wanted);
 }

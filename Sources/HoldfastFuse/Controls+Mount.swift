@@ -43,7 +43,8 @@ extension MountSession {
     return ControlAnswer(argument)
   }
 
-  /// Behind the kernel's check, which ioctls do not pass: a mount that became read-only changes nothing on the disk.
+  /// Behind the kernel's check, which ioctls do not pass: on a mount that became read-only nobody begins to change what is on
+  /// the disk. Releasing a persistent request still does.
   func checkNotReadOnly() throws(FSError) {
     if options.readOnly { throw .readOnly }
   }

@@ -24,7 +24,7 @@ struct Question {
     case map
     /// Return the layout for good: what is mapped is mapped through the mount from now on.
     case convert
-    /// Every mapping of every file, likewise.
+    /// Every mapping of every file, likewise; the answer is about those within `length` bytes at `address`.
     case convertAll
     /// Mappings are gone: return the layouts of files that had nothing else.
     case reap

@@ -157,15 +157,10 @@ private func noteLock(_ fd: Int32) {
   }
 }
 
-/// O_APPEND belongs to the open file description: all its numbers have it. With O_NONBLOCK the file is the mount's, as one
-/// that is opened so.
+/// O_APPEND belongs to the open file description: all its numbers have it.
 private func changeFlags(_ fd: Int32, _ flags: Int32) {
   let changed = descriptorWord(fd)
   guard changed.bits != 0, !changed.has(DescriptorWord.own), let registry, registry.isOurs else { return }
-  if flags & O_NONBLOCK != 0 {
-    registry.files[changed.file].word.bitwiseOr(ServedFile.plain, ordering: .acquiringAndReleasing)
-    releaseLayout(changed)
-  }
   for number in 0..<Registry.maximumDescriptors {
     let word = DescriptorWord(registry.words[number].load(ordering: .acquiring))
     guard word.bits != 0, word.file == changed.file, word.description == changed.description else { continue }

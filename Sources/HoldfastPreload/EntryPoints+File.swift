@@ -52,7 +52,7 @@ private func mapServed(
       return holdfast_map_failed
     }
     question.kind = .convert
-    _ = registry.ask(question)
+    if let answer = registry.ask(question), answer.code == EAGAIN { return really(fd) }
   }
   // While somebody else's layout still stands, a handle opened now has no shared mappings (ENODEV): soon another will.
   var patience = 1000
@@ -107,9 +107,14 @@ private func stopReaders(_ registry: UnsafeMutablePointer<Registry>, _ fd: Int32
   return result
 }
 
-/// What grows would grow into the image's next blocks.
-@c(holdfast_preload_before_remap) public func beforeRemap() {
-  if let registry, registry.isOurs { _ = registry.ask(Question(.convertAll)) }
+/// What grows would grow into the image's next blocks. 0, or why it must not.
+@c(holdfast_preload_before_remap) public func beforeRemap(_ address: UnsafeMutableRawPointer?, _ length: Int) -> Int32 {
+  guard let registry, registry.isOurs else { return 0 }
+  var question = Question(.convertAll)
+  question.address = UInt(bitPattern: address)
+  question.length = max(length, 1)
+  if let answer = registry.ask(question) { return answer.code }
+  return (0..<Registry.maximumFiles).contains { registry.files[$0].isMapped } ? EAGAIN : 0
 }
 
 // MARK: Syncing

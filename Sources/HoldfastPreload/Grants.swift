@@ -150,7 +150,10 @@ extension UnsafeMutablePointer where Pointee == Registry {
     let isStored = file.pointee.isStored.exchange(0, ordering: .acquiringAndReleasing) != 0
     postpone(index)
     let identifier = layout.pointee.identifier
-    _ = Self.returnLayout(file.pointee.handle, identifier, setTimes: isStored)
+    // Refused times (chattr +i meanwhile) leave it standing.
+    if Self.returnLayout(file.pointee.handle, identifier, setTimes: isStored) < 0, isStored {
+      _ = Self.returnLayout(file.pointee.handle, identifier, setTimes: false)
+    }
     if file.pointee.isMapped, file.pointee.mappedLayout == nil {
       // Its extents say what the mappings are of.
       file.pointee.mappedLayout = layout

@@ -77,9 +77,14 @@ extension UnsafeMutablePointer where Pointee == Registry {
     case .map: return map(question)
     case .convert: return Answer(code: convert(question.file, question.ownTransfers))
     case .convertAll:
+      var code: Int32 = 0
       for index in 0..<Registry.maximumFiles where files[index].isUsed && files[index].isMapped {
-        _ = convert(index, question.ownTransfers)
+        let failure = convert(index, question.ownTransfers)
+        if failure != 0, question.length > 0, hasMappings(index, within: question.address, question.length) {
+          code = failure
+        }
       }
+      return Answer(code: code)
     case .reap:
       for index in 0..<Registry.maximumFiles where files[index].isUsed { reap(index, question.ownTransfers) }
     case .retire:

@@ -37,6 +37,10 @@ extension UnsafeMutablePointer where Pointee == Registry {
     guard question.offset >= 0, UInt64(question.offset) & block == 0, length > 0,
       UInt64(question.offset) < UInt64(Int64.max) - length
     else { return Answer(code: ENODATA) }
+    // Behind the end only the mount has SIGBUS.
+    guard UInt64(question.offset) + length <= (layout.pointee.fileSize + block) & ~block else {
+      return Answer(code: ENODATA)
+    }
     let (defect, pieces) = layout.pointee.space.extents.storable(UInt64(question.offset), length)
     guard defect == nil, pieces <= DirectSpace.maximumPieces else { return Answer(code: ENODATA) }
 
@@ -80,6 +84,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
   func keepMappings(_ index: Int) {
     guard hasMappings(index) else {
       files[index].isMapped = false
+      files[index].isLost = false
       freeMappedLayout(index)
       return
     }
@@ -97,27 +102,27 @@ extension UnsafeMutablePointer where Pointee == Registry {
     let end = (new.pointee.fileSize + block) & ~block
     var isLost = false
     /// Calls `body` with what each piece is of now, as long as all of it is on the image.
-    func eachPart(_ body: (_ piece: MappedPiece, _ done: UInt64, _ now: Piece) -> Bool) -> Int {
+    func eachPart(_ body: (_ piece: MappedPiece, _ done: UInt64, _ now: Piece) -> Void) -> Int? {
       eachMapping(of: old) { piece in
         var done: UInt64 = 0
         while done < piece.length, !isLost {
           let logical = piece.logical + done
           let now = new.pointee.space.extents.piece(at: logical, limit: piece.length - done)
-          isLost = logical >= end || !(now.state == .written || now.state == .prepared) || !body(piece, done, now)
+          isLost = logical >= end || !(now.state == .written || now.state == .prepared)
+          if !isLost { body(piece, done, now) }
           done += now.length
         }
       }
     }
-    var count = eachPart { _, _, _ in true }
-    if !isLost {
-      count = eachPart { piece, done, now in
-        now.physical == piece.physical + done
-          || Self.replace(
-            piece.address + UInt(done), now.length, piece.protection, new.pointee.space.image.descriptor, now.physical)
-      }
+    let count = eachPart { _, _, _ in }
+    files[index].isLost = isLost || count == nil
+    if files[index].isLost { return false }
+    // A piece for which the kernel has no room any more stays at the old place, which is nobody's.
+    _ = eachPart { piece, done, now in
+      guard now.physical != piece.physical + done else { return }
+      _ = Self.replace(
+        piece.address + UInt(done), now.length, piece.protection, new.pointee.space.image.descriptor, now.physical)
     }
-    files[index].isLost = isLost
-    if isLost { return false }
     freeMappedLayout(index)
     if count == 0 { files[index].isMapped = false }
     return true
@@ -136,7 +141,17 @@ extension UnsafeMutablePointer where Pointee == Registry {
 
   func hasMappings(_ index: Int) -> Bool {
     guard let layout = files[index].mappedLayout ?? files[index].layout else { return false }
-    return eachMapping(of: layout) { _ in } > 0
+    return eachMapping(of: layout) { _ in } != 0
+  }
+
+  /// Whether some of these bytes of memory are mapped from the file's blocks on the image.
+  func hasMappings(_ index: Int, within address: UInt, _ length: Int) -> Bool {
+    guard let layout = files[index].mappedLayout ?? files[index].layout else { return false }
+    var isWithin = false
+    let count = eachMapping(of: layout) { piece in
+      if piece.address < address + UInt(length), address < piece.address + UInt(piece.length) { isWithin = true }
+    }
+    return isWithin || count == nil
   }
 
   /// A millisecond each. Whoever else has a layout of the file lets no handle use the page cache: one of ours that is
@@ -148,6 +163,8 @@ extension UnsafeMutablePointer where Pointee == Registry {
     let file = files + index
     guard file.pointee.isUsed else { return ENODATA }
     if file.pointee.word.load(ordering: .acquiring) & ServedFile.cached != 0 { return 0 }
+    // Or the mender would take it again meanwhile. It goes on with this when it cannot be done now.
+    if file.pointee.isMapped { file.pointee.isLost = true }
     release(index, ownTransfers)
     if file.pointee.isMapped, file.pointee.mappedLayout != nil {
       var patience = Self.convertAttempts
@@ -178,20 +195,20 @@ extension UnsafeMutablePointer where Pointee == Registry {
     guard cached >= 0 else { return false }
     defer { holdfast_direct_close(cached) }
     var isDone = true
-    _ = eachMapping(of: layout) { piece in
+    let count = eachMapping(of: layout) { piece in
       if !Self.replace(piece.address, piece.length, piece.protection, cached, piece.logical) { isDone = false }
     }
-    return isDone
+    return isDone && count != nil
   }
 
-  /// Every piece of this process's memory that is a piece of the file. Returns how many.
+  /// Every piece of this process's memory that is a piece of the file. Returns how many; nil when nobody can tell now.
   private func eachMapping(
     of layout: UnsafeMutablePointer<DirectLayout>, _ body: (MappedPiece) -> Void
-  ) -> Int {
+  ) -> Int? {
     var identity = holdfast_identity()
-    guard holdfast_identify(layout.pointee.space.image.descriptor, &identity) == 0 else { return 0 }
+    guard holdfast_identify(layout.pointee.space.image.descriptor, &identity) == 0 else { return nil }
     // Read to its end first: mapping changes what is being read.
-    guard let areas = MemoryAreas(device: identity.device, inode: identity.inode) else { return 0 }
+    guard let areas = MemoryAreas(device: identity.device, inode: identity.inode) else { return nil }
     var count = 0
     for position in 0..<areas.count {
       let area = areas[position]

@@ -62,6 +62,9 @@ public final class Store: @unchecked Sendable {
   var truncating: [InodeNumber] = []
   /// Inodes on which a request was put for leases that were found: see `Holders`.
   var leasedInodes: Set<InodeNumber> = []
+  /// Inodes whose holders lost a request against their will, or to their own change of the map: leases that are left keep
+  /// blocks from others, not in place. Forgotten when nobody holds any.
+  var surrenderedLeases: Set<InodeNumber> = []
   /// Inodes with speculative preallocation beyond their end.
   var speculative: Set<InodeNumber> = []
 

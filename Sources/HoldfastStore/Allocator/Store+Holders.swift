@@ -64,7 +64,7 @@ extension Store {
   /// Whether anything waits for the end of a holder.
   var awaitsHolders: Bool {
     let (isWritable, isAwaiting) = treeLock.withLock {
-      (writeFailure == nil, releaseQueue.hasHeld || !leasedInodes.isEmpty)
+      (writeFailure == nil, releaseQueue.hasHeld || !leasedInodes.isEmpty || !surrenderedLeases.isEmpty)
     }
     return isWritable && (isAwaiting || reclaimQueue.hasWaiting)
   }
@@ -74,10 +74,14 @@ extension Store {
   /// - Returns: whether blocks may be released.
   @discardableResult
   func askHolders() -> Bool {
-    let (heldInodes, leasedInodes) = treeLock.withLock { (releaseQueue.heldInodes, self.leasedInodes) }
+    let (heldInodes, leasedInodes, surrendered) = treeLock.withLock {
+      (releaseQueue.heldInodes, self.leasedInodes, surrenderedLeases)
+    }
     var free: [InodeNumber] = []
-    if !heldInodes.isEmpty || !leasedInodes.isEmpty {
+    if !heldInodes.isEmpty || !leasedInodes.isEmpty || !surrendered.isEmpty {
       var inquiry = HolderInquiry(self)
+      let over = surrendered.filter { !inquiry.isHeld($0) }
+      treeLock.withLock { surrenderedLeases.subtract(over) }
       for inode in leasedInodes {
         if !inquiry.isLeased(inode) { seals.leaseEnded(inode) }
         guard seals.request(.lease, inode: inode) == nil else { continue }
@@ -113,6 +117,9 @@ extension Store {
         fencedProcesses: processes[inode, default: []].sorted())
     }
   }
+
+  /// A holder of this inode lost its request against its will: its lease keeps blocks from others only from now on.
+  func noteSurrender(of inode: InodeNumber) { treeLock.withLock { _ = surrenderedLeases.insert(inode) } }
 
   // MARK: Leased inodes
 

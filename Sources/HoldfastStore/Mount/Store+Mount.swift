@@ -45,7 +45,10 @@ extension Store {
       if replayed > 0 { try releaseDurableQuarantine() }
       for inode in treeLock.withLock({ unlinked.sorted() }) { reclaimQueue.append(inode) }
     }
-    seals.onWithdrawal = { [weak self] inode in self?.advanceGeneration(of: inode) }
+    seals.onWithdrawal = { [weak self] inode in
+      self?.noteSurrender(of: inode)
+      self?.advanceGeneration(of: inode)
+    }
     try restore(sealRecords.requests)
     if !isReadOnly { try freezeLeasedInodes() }
     if options.backgroundThread {

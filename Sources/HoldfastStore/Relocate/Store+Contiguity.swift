@@ -55,7 +55,7 @@ extension Store {
       try trimPreallocation(of: inode, ifUnlocked: false)
       try survey(blocks, of: inode, alignment, &report)
       if !report.isFulfilled {
-        try authorizeMoves([blocks], of: inode, by: actor)
+        try authorizeMoves([blocks], of: inode, by: actor, while: going)
         try gather(blocks, of: inode, alignment, by: actor, while: going, &report)
       }
     }

@@ -29,7 +29,7 @@ extension Store {
     let splintered = islands.filter { $0.count > 1 }
     report.fragmentsAfter = report.fragmentsBefore
     guard !splintered.isEmpty else { return report }
-    if !actor.background { try authorizeMoves(splintered.map(Self.hull), of: inode, by: actor) }
+    if !actor.background { try authorizeMoves(splintered.map(Self.hull), of: inode, by: actor, while: going) }
     var canReclaim = true
     for island in splintered {
       let hull = Self.hull(island)
@@ -46,17 +46,6 @@ extension Store {
   /// Fragments one behind the other in the file.
   private static func hull(_ fragments: [BlockRange]) -> BlockRange {
     BlockRange(from: fragments[0].start, to: fragments[fragments.count - 1].end)
-  }
-
-  /// What waits, waits once, and a refusal is whole. Nothing changes.
-  func authorizeMoves(_ ranges: [BlockRange], of inode: InodeNumber, by actor: Actor) throws(FSError) {
-    guard let first = ranges.first else { return }
-    try inodeLocks.exclusive(inode) { () throws(FSError) in
-      _ = try seals.authorize(
-        MapChange(kind: .relocate, blocks: first),
-        with: ranges.dropFirst().map { MapChange(kind: .relocate, blocks: $0) }, inode: inode, by: actor)
-    }
-    try awaitUnleased(inode)
   }
 
   /// From the first fragment on: as many as the longest free run holds become one, then those behind them.

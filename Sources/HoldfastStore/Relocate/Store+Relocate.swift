@@ -23,7 +23,7 @@ import HoldfastSeal
 /// What became of a relocation.
 public struct RelocationReport: Equatable, Sendable {
   public var movedBlocks: UInt64 = 0
-  /// Left where they are because of a request, by background work alone.
+  /// Left where they are because of a request or a lease, by background work alone.
   public var skippedBlocks: UInt64 = 0
   /// One of those requests.
   public var refusal: FSError.Refusal?
@@ -43,7 +43,7 @@ extension Store {
   /// `placement` says. An `actor` in the background leaves alone what a request holds; another is refused or waits.
   /// Of an actor in the foreground all of it is judged before anything moves: what waits, waits once.
   /// - Parameter going: asked between steps; false ends it with `.interrupted`.
-  /// - Throws: `.sealed`, `.mustWait`, `.recallInFlight` (row 15), `.stale`, `.invalid` for what is no regular file,
+  /// - Throws: `.sealed`, `.mustWait`, `.recallInFlight` (row 15), `.leased`, `.stale`, `.invalid` for what is no regular file,
   ///   device errors. Blocks moved before that stay where they are then: beginning again goes on.
   public func relocate(
     _ inode: InodeNumber, _ blocks: BlockRange, from source: BlockRange = Placement.everywhere,
@@ -51,7 +51,7 @@ extension Store {
   ) throws(FSError) -> RelocationReport {
     var report = RelocationReport()
     let islands = try islands(of: inode, blocks, in: source)
-    if !actor.background { try authorizeMoves(islands, of: inode, by: actor) }
+    if !actor.background { try authorizeMoves(islands, of: inode, by: actor, while: going) }
     for island in islands {
       let parts = actor.background ? movable(island, of: inode, &report) : [island]
       for var part in parts {
@@ -87,11 +87,11 @@ extension Store {
     _ island: BlockRange, of inode: InodeNumber, _ report: inout RelocationReport
   ) -> [BlockRange] {
     let change = MapChange(kind: .relocate, blocks: island)
-    if (try? checkUnleased(inode)) == nil {
+    guard let refusal = seals.conflict(change, inode: inode, by: .daemon) else {
+      if (try? checkUnleased(inode)) != nil { return [island] }
       report.skippedBlocks += island.count
       return []
     }
-    guard let refusal = seals.conflict(change, inode: inode, by: .daemon) else { return [island] }
     let held = seals.obstacles(to: change, inode: inode, by: .daemon).map { $0.request.scope.blocks ?? island }
     let free = island.subtracting(held)
     report.skippedBlocks += island.count - free.reduce(0) { $0 + $1.count }
@@ -136,10 +136,13 @@ extension Store {
       do throws(FSError) {
         report.movedBlocks += try moveStep(step, of: inode, from: source, fillingHoles: fillingHoles, &target, actor)
       } catch {
-        guard actor.background else { throw error }
         switch error {
-        case .sealed(let refusal): report.refusal = report.refusal ?? refusal
-        case .leased: break
+        case .sealed(let refusal) where actor.background: report.refusal = report.refusal ?? refusal
+        case .leased where actor.background: break
+        case .leased:
+          // A lease comes before its request: that is waited for, or the lease's end.
+          try authorizeMoves([step], of: inode, by: actor, while: going)
+          continue
         default: throw error
         }
         report.skippedBlocks += step.count
@@ -151,22 +154,43 @@ extension Store {
   // MARK: Leases
 
   /// A process that has a lease but no request any more may still be storing into the blocks by a mapping: what it stores
-  /// behind a copy would be lost. Whoever was told to let go and did not (a fenced holder) loses it.
+  /// behind a copy would be lost. Not of a holder that lost its request against its will, or ended it itself by asking
+  /// for the move (`surrenderedLeases`).
   /// - Throws: `.leased`.
   private func checkUnleased(_ inode: InodeNumber) throws(FSError) {
-    if !seals.hasFencedHolders(inode), try device.isLeased(inode) { throw .leased }
+    if try device.isLeased(inode), !treeLock.withLock({ surrenderedLeases.contains(inode) }) { throw .leased }
   }
 
-  /// The same, of somebody who may have returned its layout a moment ago and is about to close the image.
-  func awaitUnleased(_ inode: InodeNumber) throws(FSError) {
-    for _ in 0..<Store.leaseAttempts {
-      do throws(FSError) { return try checkUnleased(inode) } catch .leased { usleep(1000) }
+  /// What waits, waits once, and a refusal is whole. Nothing changes.
+  /// - Throws: `.leased` when a lease stays: who has just returned a layout is about to close the image.
+  func authorizeMoves(
+    _ ranges: [BlockRange], of inode: InodeNumber, by actor: Actor, while going: () -> Bool = { true }
+  ) throws(FSError) {
+    guard let first = ranges.first else { return }
+    var attempts = Store.leaseAttempts
+    while true {
+      let isOwn = actor.handle.map { seals.layoutHandles(of: inode).contains($0) } ?? false
+      let hasBlocks = try inodeLocks.exclusive(inode) { () throws(FSError) in
+        _ = try seals.authorize(
+          MapChange(kind: .relocate, blocks: first),
+          with: ranges.dropFirst().map { MapChange(kind: .relocate, blocks: $0) }, inode: inode, by: actor)
+        return try reading { () throws(FSError) in try self.inode(inode).blocks > 0 }
+      }
+      // Row 26: its layout has ended with this.
+      if isOwn { noteSurrender(of: inode) }
+      guard hasBlocks else { return }
+      do throws(FSError) {
+        return try checkUnleased(inode)
+      } catch {
+        guard case .leased = error, attempts > 0, going() else { throw error }
+      }
+      attempts -= 1
+      usleep(1000)
     }
-    try checkUnleased(inode)
   }
 
   /// A millisecond each.
-  private static let leaseAttempts = 100
+  private static let leaseAttempts = 20
 
   /// Where file blocks go: block `file` to image block `image`, the following ones behind it.
   struct Target {

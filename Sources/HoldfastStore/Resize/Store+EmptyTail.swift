@@ -67,26 +67,33 @@ extension Store {
   private static let emptyingRounds = 4
 
   /// Moves what can be moved; `isTailEnclosed` tells whether that was all.
-  func emptyTail(_ actor: Actor, _ control: ResizeControl) throws(FSError) {
-    guard let start = treeLock.withLock({ enclosure?.start }) else { return }
+  /// - Returns: inodes whose blocks a lease keeps where they are: their holders gave back what could be asked for.
+  func emptyTail(_ actor: Actor, _ control: ResizeControl) throws(FSError) -> Set<InodeNumber> {
+    var leased: Set<InodeNumber> = []
+    guard let start = treeLock.withLock({ enclosure?.start }) else { return leased }
     for _ in 0..<Store.emptyingRounds {
       var isStuck = false
       try mappedRuns(overlapping: BlockRange(from: start, to: Placement.everywhere.end)) { (run) throws(FSError) in
         try control.check()
+        if leased.contains(run.inode) { return true }
         do throws(FSError) {
           if try !moveOut(run.cut(from: start), from: start, actor, control) { isStuck = true }
         } catch {
           switch error {
           // Gone, or in the way: the survey that follows names who is.
-          case .stale, .sealed, .leased: isStuck = true
+          case .stale, .sealed: isStuck = true
+          case .leased:
+            leased.insert(run.inode)
+            isStuck = true
           default: throw error
           }
         }
         return true
       }
       try releaseTail()
-      if isTailEnclosed || isStuck { return }
+      if isTailEnclosed || isStuck { break }
     }
+    return leased
   }
 
   /// Moves one extent, and waits for whoever is asked to let go of it; false when something of it was left where it is.

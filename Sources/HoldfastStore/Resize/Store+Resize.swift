@@ -56,8 +56,8 @@ extension Store {
       do throws(FSError) {
         try encloseFreeSpace(from: blocks, control)
         try evacuateChunks(control)
-        try emptyTail(actor, control)
-        survey = try surveyTail(from: blocks, actor, control)
+        let leased = try emptyTail(actor, control)
+        survey = try surveyTail(from: blocks, actor, control, leased: leased)
         if isTailEnclosed {
           try setSize(to: blocks)
           return cutDevice(report(.done, from: volume.totalBlocks, control))

@@ -23,7 +23,7 @@ extension Store {
   private static let chunksLeftFree: UInt64 = 4
 
   func surveyTail(
-    from start: BlockNumber, _ actor: Actor, _ control: ResizeControl
+    from start: BlockNumber, _ actor: Actor, _ control: ResizeControl, leased: Set<InodeNumber> = []
   ) throws(FSError) -> TailSurvey {
     var survey = TailSurvey()
     treeLock.withLock {
@@ -38,7 +38,7 @@ extension Store {
       try control.check()
       let tail = run.cut(from: start)
       survey.extentBlocks += tail.blocks.count
-      survey.obstacles += obstacles(of: tail, actor, &inquiry)
+      survey.obstacles += obstacles(of: tail, actor, &inquiry, leased)
       return true
     }
     survey.obstacles = merged(survey.obstacles + heldQuarantine(from: start))
@@ -49,7 +49,7 @@ extension Store {
 
   /// Requests that stay (the gate's own word for which those are), and holders without one.
   private func obstacles(
-    of run: MappedRun, _ actor: Actor, _ inquiry: inout HolderInquiry
+    of run: MappedRun, _ actor: Actor, _ inquiry: inout HolderInquiry, _ leased: Set<InodeNumber>
   ) -> [ResizeObstacle] {
     let (inode, blocks) = (run.inode, run.blocks)
     func obstacle(_ part: BlockRange, _ reason: ResizeObstacle.Reason) -> ResizeObstacle {
@@ -63,8 +63,8 @@ extension Store {
     if !standing.isEmpty {
       return standing.map { obstacle($0.request.scope.blocks?.intersection(blocks) ?? blocks, .request($0)) }
     }
-    // Who has a breakable one as well is asked to let go; its blocks wait for it in quarantine.
-    guard met.isEmpty, inquiry.isHeld(inode) else { return [] }
+    // Who has a breakable one as well is asked to let go; unless that was in vain.
+    guard met.isEmpty || leased.contains(inode), inquiry.isHeld(inode) else { return [] }
     return [obstacle(blocks, holder(of: inode, inquiry, inQuarantine: false))]
   }
 

@@ -123,7 +123,8 @@ final class BlockVolume {
     if hmt_umount(mountPoint, 0) != 0 { _ = hmt_umount(mountPoint, 1) }
     _ = rescuer?.wait(seconds: 5)
     if daemon > 0, !eventually(within: 10, { kill(daemon, 0) != 0 }) { kill(daemon, SIGKILL) }
-    _ = eventually(within: 5) { (try? run(["losetup", "-d", device]))?.status == 0 || !isAttached }
+    // Looked at first: the device is another test's by now when this comes a second time.
+    _ = eventually(within: 5) { !isAttached || (try? run(["losetup", "-d", device]))?.status == 0 }
     _ = try? run(["rm", "-rf", "--one-file-system", folder])
     daemon = 0
   }

@@ -69,6 +69,21 @@ extension File {
   func layout(
     _ flags: UInt32, _ offset: Int = 0, _ length: Int = 0, graceSeconds: Int = 0
   ) throws(LayoutRefusal) -> GrantedLayout {
+    let end = now() + 2
+    while true {
+      do throws(LayoutRefusal) {
+        return try layoutAtOnce(flags, offset, length, graceSeconds: graceSeconds)
+      } catch {
+        // A handle that was closed may be there for a moment: RELEASE comes behind close(2), and behind an exec elsewhere.
+        guard error.errno == Errno(EBUSY), now() < end else { throw error }
+        usleep(2000)
+      }
+    }
+  }
+
+  private func layoutAtOnce(
+    _ flags: UInt32, _ offset: Int, _ length: Int, graceSeconds: Int = 0
+  ) throws(LayoutRefusal) -> GrantedLayout {
     let argument = LayoutArgument()
     argument.start.storeBytes(of: flags, toByteOffset: 4, as: UInt32.self)
     argument.start.storeBytes(of: UInt64(offset), toByteOffset: 8, as: UInt64.self)
@@ -113,7 +128,7 @@ extension File {
   /// The errno LAYOUT_GET is refused with, and what it told; nil when it was granted (and is returned again).
   func layoutRefusal(_ flags: UInt32, _ offset: Int = 0, _ length: Int = 0) throws -> LayoutRefusal? {
     do throws(LayoutRefusal) {
-      let granted = try layout(flags, offset, length)
+      let granted = try layoutAtOnce(flags, offset, length)
       _ = try? returnLayout(granted)
       return nil
     } catch {
