@@ -99,7 +99,7 @@ public struct DirectLayout: ~Copyable, Sendable {
     guard !isReturned.exchange(true, ordering: .relaxed) else { throw DirectError(.returnLayout, errno: ENODATA) }
     let (code, end) = Self.giveBack(file, identifier, size: size, setTimes: setTimes)
     guard code != 0 else { return end }
-    // Only the size was refused, maybe: do not hold the file for that.
+    // Only the size or the times were refused, maybe: do not hold the file for that.
     if code != ESTALE { _ = Self.giveBack(file, identifier, size: nil, setTimes: false) }
     throw DirectError(.returnLayout, errno: code)
   }

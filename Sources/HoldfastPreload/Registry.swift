@@ -156,7 +156,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
 
   /// Who may ask.
   var askLock: FutexLock { FutexLock(start + Registry.askLockOffset) }
-  /// The keeper's own state: for its two threads.
+  /// The keeper's own state: for its three threads.
   var keeperLock: FutexLock { FutexLock(start + Registry.keeperLockOffset) }
   /// 0 idle, 1 asked, 2 answered.
   var phase: Futex { Futex(start + Registry.phaseOffset) }

@@ -161,7 +161,7 @@ extension Store {
     if try device.isLeased(inode), !treeLock.withLock({ surrenderedLeases.contains(inode) }) { throw .leased }
   }
 
-  /// What waits, waits once, and a refusal is whole. Nothing changes.
+  /// What waits, waits once, and a refusal is whole. Nothing moves; requests of the actor's own end (row 26).
   /// - Throws: `.leased` when a lease stays: who has just returned a layout is about to close the image.
   func authorizeMoves(
     _ ranges: [BlockRange], of inode: InodeNumber, by actor: Actor, while going: () -> Bool = { true }
