@@ -5,16 +5,16 @@ import CMountedSupport
 import Glibc
 
 final class File {
-  let descriptor: Int32
-  private var isOpen = true
+  /// -1 once it is closed: the number is somebody else's then, of a test that runs beside.
+  private(set) var descriptor: Int32
 
   init(_ descriptor: Int32) { self.descriptor = descriptor }
 
   deinit { close() }
 
   func close() {
-    if isOpen { _ = Glibc.close(descriptor) }
-    isOpen = false
+    if descriptor >= 0 { _ = Glibc.close(descriptor) }
+    descriptor = -1
   }
 
   func duplicate() throws(Errno) -> File { File(try check(fcntl(descriptor, F_DUPFD_CLOEXEC, 0))) }
