@@ -65,3 +65,16 @@ struct Patience {
     if rounds < 64 { _ = sched_yield() } else { _ = holdfast_raw_poll(nil, 0, 1) }
   }
 }
+
+/// How long an open(2) or mmap(2) waits for the end of somebody's recall. Holders under this library need some
+/// milliseconds; who takes longer is left to real calls.
+struct RecallPatience {
+  private var milliseconds = 1000
+
+  var isOver: Bool { milliseconds == 0 }
+
+  mutating func wait() {
+    milliseconds -= 1
+    _ = holdfast_raw_poll(nil, 0, 1)
+  }
+}

@@ -52,6 +52,18 @@ extension UnsafeMutablePointer where Pointee == Registry {
     return 0
   }
 
+  /// The same for who cannot do without: somebody's recall of the file ends by itself, soon or at the fence.
+  func grantAfterRecall(_ index: Int) -> Int32 {
+    var patience = RecallPatience()
+    while true {
+      let code = grant(index)
+      guard code == EAGAIN, !patience.isOver else { return code }
+      keeperLock.unlock()
+      patience.wait()
+      keeperLock.lock()
+    }
+  }
+
   /// Without a lock. nil: why not.
   private static func take(
     _ handle: Int32, _ inode: UInt64, isWriting: Bool

@@ -110,7 +110,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
         state & ServedFile.direct != 0 && (files[index].grantSerial <= question.serial || !question.isWriting)
       if !wasDirect, state & ServedFile.cached == 0 {
         release(index, question.ownTransfers)
-        let code = grant(index)
+        let code = grantAfterRecall(index)
         guard code == 0 else { return Answer(code: code) }
       }
       addReference(index)
@@ -137,7 +137,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
       file.pointee.isWriting = question.isWriting
       file.pointee.references.store(1, ordering: .relaxed)
       if !question.isWriting { pointee.readers.wrappingAdd(1, ordering: .relaxed) }
-      let code = grant(index)
+      let code = grantAfterRecall(index)
       guard code == 0 else {
         forget(index)
         return Answer(code: code)

@@ -21,16 +21,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
   /// mmap(2) of a file being served; ENODATA: through the mount.
   func map(_ question: Question) -> Answer {
     let index = question.file
-    var code = EAGAIN
-    // A recall under way ends by itself, soon or at the fence.
-    for _ in 0..<500 where code == EAGAIN {
-      code = grant(index)
-      if code == EAGAIN {
-        keeperLock.unlock()
-        _ = holdfast_raw_poll(nil, 0, 1)
-        keeperLock.lock()
-      }
-    }
+    let code = grantAfterRecall(index)
     guard code == 0, let layout = files[index].layout else { return Answer(code: ENODATA) }
     let block = ExtentTable.blockBytes - 1
     let length = (UInt64(question.length) + block) & ~block

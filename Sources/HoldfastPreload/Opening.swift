@@ -123,8 +123,14 @@ private struct FirstLayout {
     let layout = memory.assumingMemoryBound(to: holdfast_layout.self)
     layout.pointee.version = UInt32(HOLDFAST_ABI_VERSION)
     layout.pointee.flags = HOLDFAST_LAYOUT_WRITE | HOLDFAST_LAYOUT_BREAKABLE | HOLDFAST_LAYOUT_AS_IS
+    var patience = RecallPatience()
     var code = holdfast_direct_ioctl(descriptor, holdfast_ioc_layout_get, memory)
-    while code == -EINTR { code = holdfast_direct_ioctl(descriptor, holdfast_ioc_layout_get, memory) }
+    // Left to real calls during another program's recall, the handle would have no shared mappings for good: it was opened
+    // beside that program's layout.
+    while code == -EINTR || code == -EAGAIN && !patience.isOver {
+      if code == -EAGAIN { patience.wait() }
+      code = holdfast_direct_ioctl(descriptor, holdfast_ioc_layout_get, memory)
+    }
     guard code >= 0 else { return -code }
     identifier = layout.pointee.layout_id
     return 0

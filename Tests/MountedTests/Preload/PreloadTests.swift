@@ -147,6 +147,32 @@ struct PreloadTests {
     #expect(try volume.fenced() == 0)
   }
 
+  @Test("a file opened during another program's recall is served and can be mapped")
+  func openedDuringRecall() throws {
+    let volume = try volume()
+    let path = try volume.freshFolder() / "file"
+    try path.create([UInt8](repeating: 1, count: 65_536))
+    let agent = try Agent(environment: Preload.environment)
+    let layout = try takeLayout(path) {
+      $0.isWrite = true
+      $0.isBreakable = true
+      $0.graceSeconds = 60
+    }
+    let growing = Background { try path.truncate(131_072) }
+    let isWaiting = try eventually { try volume.statistics().waitingOperations > 0 }
+    #expect(isWaiting)
+    try agent.begin(["open", "\(path)", "\(O_RDWR)", "420"])
+    usleep(100_000)
+    _ = try layout.giveBack()
+    try growing.finish()
+    let file = try agent.answer().result
+    #expect(try path.sealCount() == 1)
+    try agent.call("map-file", file, 65_536)
+    try agent.call("poke", 5000, 42)
+    #expect(try path.storedContents()[5000] == 42)
+    agent.exit()
+  }
+
   @Test("what is mapped, cut off and there again can be stored into")
   func mappedTruncation() throws {
     let volume = try volume()
