@@ -41,6 +41,8 @@ struct Question {
   var device: UInt64 = 0
   var inode: UInt64 = 0
   var isWriting = false
+  /// Of `make`: through the mount's page cache, without a layout.
+  var isCached = false
   var serial: UInt64 = 0
   var address: UInt = 0
   var length = 0
@@ -63,6 +65,17 @@ struct Answer {
 }
 
 extension UnsafeMutablePointer where Pointee == Registry {
+  /// The same, until the answer is another than `code`, or the patience is over.
+  func ask(_ question: Question, again code: Int32, _ patience: MillisecondPatience) -> Answer? {
+    var patience = patience
+    var answer = ask(question)
+    while answer?.code == code, !patience.isOver {
+      patience.wait()
+      answer = ask(question)
+    }
+    return answer
+  }
+
   /// nil: nobody answers now.
   func ask(_ question: Question) -> Answer? {
     let isAsking = holdfast_thread_is_asking()!

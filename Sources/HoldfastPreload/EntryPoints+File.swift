@@ -16,6 +16,16 @@ import Synchronization
 private func mapServed(
   _ address: UnsafeMutableRawPointer?, _ length: Int, _ protection: Int32, _ flags: Int32, _ fd: Int32, _ offset: Int64
 ) -> UnsafeMutableRawPointer? {
+  let start = tryToMap(address, length, protection, flags, fd, offset)
+  guard start == holdfast_map_failed, holdfast_errno() == ENODEV, fd >= 0, holdfast_is_shared_mapping(flags) != 0,
+    descriptorWord(fd).bits == 0, serveLate(fd)
+  else { return start }
+  return tryToMap(address, length, protection, flags, fd, offset)
+}
+
+private func tryToMap(
+  _ address: UnsafeMutableRawPointer?, _ length: Int, _ protection: Int32, _ flags: Int32, _ fd: Int32, _ offset: Int64
+) -> UnsafeMutableRawPointer? {
   func really(_ fd: Int32) -> UnsafeMutableRawPointer? {
     holdfast_next().pointee.mmap(address, length, protection, flags, fd, offset)
   }
@@ -45,25 +55,20 @@ private func mapServed(
     question.flags = flags
     question.offset = offset
     question.isWriting = protection & PROT_WRITE != 0
-    guard let answer = registry.ask(question) else { return really(fd) }
-    if answer.code == 0 { return UnsafeMutableRawPointer(bitPattern: answer.address) }
-    guard answer.code == ENODATA else {
+    var asked = registry.ask(question, again: EBUSY, .forHandles)
+    if asked?.code == EINPROGRESS { asked = registry.ask(question, again: EINPROGRESS, .forLayouts) }
+    guard let answer = asked else { return really(fd) }
+    switch answer.code {
+    case 0: return UnsafeMutableRawPointer(bitPattern: answer.address)
+    case ENODATA, EBUSY, EINPROGRESS: break
+    default:
       holdfast_set_errno(answer.code)
       return holdfast_map_failed
     }
     question.kind = .convert
-    if let answer = registry.ask(question), answer.code == EAGAIN { return really(fd) }
+    guard let answer = registry.ask(question, again: EAGAIN, .forLayouts), answer.code == 0 else { return really(fd) }
   }
-  // While somebody else's layout still stands, a handle opened now has no shared mappings (ENODEV): soon another will.
-  var patience = 1000
-  while true {
-    let start = really(registry.cachedDescriptor(of: file, fd, word) ?? fd)
-    guard start == holdfast_map_failed, holdfast_errno() == ENODEV, patience > 0,
-      registry.dropCachedDescriptor(of: file)
-    else { return start }
-    patience -= 1
-    _ = holdfast_raw_poll(nil, 0, 1)
-  }
+  return really(registry.cachedDescriptor(of: file, fd, word) ?? fd)
 }
 
 extension UnsafeMutablePointer where Pointee == Registry {

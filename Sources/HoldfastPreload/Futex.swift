@@ -66,10 +66,14 @@ struct Patience {
   }
 }
 
-/// How long an open(2) or mmap(2) waits for the end of somebody's recall. Holders under this library need some
-/// milliseconds; who takes longer is left to real calls.
-struct RecallPatience {
-  private var milliseconds = 1000
+/// How long a program's open(2) or mmap(2) waits for what passes by itself. Nothing may be held meanwhile: it may be what
+/// is recalled.
+struct MillisecondPatience {
+  private var milliseconds: Int
+  /// Somebody's recall, or layout: under this library they take some milliseconds.
+  static var forLayouts: Self { Self(milliseconds: 1000) }
+  /// Handles that use the page cache until their opening is done: as long as another program may keep its own.
+  static var forHandles: Self { Self(milliseconds: 50) }
 
   var isOver: Bool { milliseconds == 0 }
 

@@ -16,7 +16,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
   private static var longestPause: UInt64 { 1_000_000_000 }
   private static var worthwhile: UInt32 { 256 }
 
-  /// 0, or the errno that says why there is no layout.
+  /// 0, or the errno that says why there is no layout; EAGAIN: somebody recalls it now.
   func grant(_ index: Int) -> Int32 {
     let file = files + index
     if file.pointee.layout != nil { return file.pointee.isRecalled ? EAGAIN : 0 }
@@ -50,18 +50,6 @@ extension UnsafeMutablePointer where Pointee == Registry {
     file.pointee.word.bitwiseOr(ServedFile.direct, ordering: .acquiringAndReleasing)
     wake(pointee.wakeEvent)
     return 0
-  }
-
-  /// The same for who cannot do without: somebody's recall of the file ends by itself, soon or at the fence.
-  func grantAfterRecall(_ index: Int) -> Int32 {
-    var patience = RecallPatience()
-    while true {
-      let code = grant(index)
-      guard code == EAGAIN, !patience.isOver else { return code }
-      keeperLock.unlock()
-      patience.wait()
-      keeperLock.lock()
-    }
   }
 
   /// Without a lock. nil: why not.

@@ -79,7 +79,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
     case .convertAll:
       var code: Int32 = 0
       for index in 0..<Registry.maximumFiles where files[index].isUsed && files[index].isMapped {
-        let failure = convert(index, question.ownTransfers)
+        let failure = convertPatiently(index, question.ownTransfers)
         if failure != 0, question.length > 0, hasMappings(index, within: question.address, question.length) {
           code = failure
         }
@@ -96,6 +96,21 @@ extension UnsafeMutablePointer where Pointee == Registry {
     return Answer()
   }
 
+  /// A millisecond each: a handle of somebody who is just opening the file is over soon; another program's layout is not,
+  /// and then mappings stay on the image.
+  private static var convertAttempts: Int { 50 }
+
+  private func convertPatiently(_ index: Int, _ ownTransfers: UInt32) -> Int32 {
+    for _ in 1..<Self.convertAttempts {
+      let code = convert(index, ownTransfers)
+      guard code == EAGAIN else { return code }
+      keeperLock.unlock()
+      _ = holdfast_raw_poll(nil, 0, 1)
+      keeperLock.lock()
+    }
+    return convert(index, ownTransfers)
+  }
+
   // MARK: Files
 
   private func find(_ question: Question) -> Answer {
@@ -110,7 +125,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
         state & ServedFile.direct != 0 && (files[index].grantSerial <= question.serial || !question.isWriting)
       if !wasDirect, state & ServedFile.cached == 0 {
         release(index, question.ownTransfers)
-        let code = grantAfterRecall(index)
+        let code = grant(index)
         guard code == 0 else { return Answer(code: code) }
       }
       addReference(index)
@@ -137,7 +152,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
       file.pointee.isWriting = question.isWriting
       file.pointee.references.store(1, ordering: .relaxed)
       if !question.isWriting { pointee.readers.wrappingAdd(1, ordering: .relaxed) }
-      let code = grantAfterRecall(index)
+      let code = question.isCached ? (goThroughMount(index) ? 0 : EAGAIN) : grant(index)
       guard code == 0 else {
         forget(index)
         return Answer(code: code)
@@ -163,6 +178,8 @@ extension UnsafeMutablePointer where Pointee == Registry {
   func forget(_ index: Int) {
     let file = files + index
     holdfast_direct_close(file.pointee.handle)
+    if file.pointee.cachedHandle > 0 { holdfast_direct_close(file.pointee.cachedHandle - 1) }
+    file.pointee.cachedHandle = 0
     if !file.pointee.isWriting { pointee.readers.wrappingSubtract(1, ordering: .relaxed) }
     file.pointee.generation.wrappingAdd(1, ordering: .acquiringAndReleasing)
     file.pointee.word.bitwiseAnd(ServedFile.transfers, ordering: .acquiringAndReleasing)

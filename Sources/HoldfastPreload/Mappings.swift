@@ -18,11 +18,14 @@ import Synchronization
 extension UnsafeMutablePointer where Pointee == Registry {
   // MARK: New mappings
 
-  /// mmap(2) of a file being served; ENODATA: through the mount.
+  /// mmap(2) of a file being served; ENODATA: through the mount. EINPROGRESS, somebody recalls it now, and EBUSY, somebody
+  /// uses the page cache, may pass.
   func map(_ question: Question) -> Answer {
     let index = question.file
-    let code = grantAfterRecall(index)
-    guard code == 0, let layout = files[index].layout else { return Answer(code: ENODATA) }
+    let code = grant(index)
+    guard code == 0, let layout = files[index].layout else {
+      return Answer(code: code == EAGAIN ? EINPROGRESS : code == EBUSY ? EBUSY : ENODATA)
+    }
     let block = ExtentTable.blockBytes - 1
     let length = (UInt64(question.length) + block) & ~block
     guard question.offset >= 0, UInt64(question.offset) & block == 0, length > 0,
@@ -82,7 +85,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
     // A recall is under way, or: a handle whose requests were taken away gets no layout any more.
     let code = grant(index)
     if code == 0 || code == EAGAIN { return }
-    if remapThroughMount(index) { setCached(index) }
+    _ = goThroughMount(index)
   }
 
   /// The layout is new: what lies elsewhere now is mapped anew. False: a part of it has no blocks any more, or lies behind
@@ -145,11 +148,8 @@ extension UnsafeMutablePointer where Pointee == Registry {
     return isWithin || count == nil
   }
 
-  /// A millisecond each. Whoever else has a layout of the file lets no handle use the page cache: one of ours that is
-  /// being opened is over soon, another program's is not, and then the mappings stay on the image.
-  private static var convertAttempts: Int { 50 }
-
-  /// Returns the layout; mappings go through the mount from now on, and reads and writes with them.
+  /// Returns the layout; mappings go through the mount from now on, and reads and writes with them. EAGAIN: not while
+  /// somebody else has a layout of the file.
   func convert(_ index: Int, _ ownTransfers: UInt32) -> Int32 {
     let file = files + index
     guard file.pointee.isUsed else { return ENODATA }
@@ -157,39 +157,46 @@ extension UnsafeMutablePointer where Pointee == Registry {
     // Or the mender would take it again meanwhile. It goes on with this when it cannot be done now.
     if file.pointee.isMapped { file.pointee.isLost = true }
     release(index, ownTransfers)
-    if file.pointee.isMapped, file.pointee.mappedLayout != nil {
-      var patience = Self.convertAttempts
-      while !remapThroughMount(index) {
-        patience -= 1
-        guard patience > 0 else { return EAGAIN }
-        keeperLock.unlock()
-        _ = holdfast_raw_poll(nil, 0, 1)
-        keeperLock.lock()
+    return goThroughMount(index) ? 0 : EAGAIN
+  }
+
+  /// False when that, or some piece of a mapping, could not be: it stays what it is, and is tried again.
+  func goThroughMount(_ index: Int) -> Bool {
+    let file = files + index
+    guard holdPageCache(index) else { return false }
+    if let layout = file.pointee.mappedLayout {
+      let cached = file.pointee.cachedHandle - 1
+      var isDone = true
+      let count = eachMapping(of: layout) { piece in
+        if !Self.replace(piece.address, piece.length, piece.protection, cached, piece.logical) { isDone = false }
       }
+      guard isDone, count != nil else { return false }
     }
-    setCached(index)
-    return 0
-  }
-
-  private func setCached(_ index: Int) {
-    files[index].isMapped = false
-    files[index].isLost = false
+    file.pointee.isMapped = false
+    file.pointee.isLost = false
     freeMappedLayout(index)
-    files[index].word.bitwiseOr(ServedFile.cached, ordering: .acquiringAndReleasing)
+    file.pointee.word.bitwiseOr(ServedFile.cached, ordering: .acquiringAndReleasing)
+    return true
   }
 
-  /// False when some piece could not be: it stays what it is, and is tried again.
-  private func remapThroughMount(_ index: Int) -> Bool {
-    guard let layout = files[index].mappedLayout else { return true }
-    var path = DescriptorPath(thread: holdfast_gettid(), descriptor: files[index].handle)
-    let cached = path.open(O_CLOEXEC | O_NOCTTY | (files[index].isWriting ? O_RDWR : O_RDONLY))
-    guard cached >= 0 else { return false }
-    defer { holdfast_direct_close(cached) }
-    var isDone = true
-    let count = eachMapping(of: layout) { piece in
-      if !Self.replace(piece.address, piece.length, piece.protection, cached, piece.logical) { isDone = false }
+  /// Opens the file so that the page cache is used, for as long as it is served: nobody gets a layout beside that, so every
+  /// handle opened from now on uses it, too. False: somebody has one. That only a mapping shows, and to close what was
+  /// opened in vain costs the program no locks in this table.
+  private func holdPageCache(_ index: Int) -> Bool {
+    let file = files + index
+    if file.pointee.cachedHandle > 0 { return true }
+    var path = DescriptorPath(thread: holdfast_gettid(), descriptor: file.pointee.handle)
+    let handle = path.open(O_CLOEXEC | O_NOCTTY | (file.pointee.isWriting ? O_RDWR : O_RDONLY))
+    guard handle >= 0 else { return false }
+    let length = Int(ExtentTable.blockBytes)
+    let mapping = holdfast_direct_map(0, length, PROT_READ, holdfast_map_shared, handle, 0)
+    guard mapping >= 0 else {
+      holdfast_direct_close(handle)
+      return false
     }
-    return isDone && count != nil
+    _ = holdfast_direct_unmap(UInt(mapping), length)
+    file.pointee.cachedHandle = handle + 1
+    return true
   }
 
   /// Every piece of this process's memory that is a piece of the file. Returns how many; nil when nobody can tell now.

@@ -6,7 +6,8 @@
 /// goes through the mount is what lies on the image, and the program's handle is in nobody's way. For reading only,
 /// the handle stays what it is: the keeper takes a read layout.
 ///
-/// When anything of it cannot be had, the program has the descriptor it would have had without us.
+/// When anything of it cannot be had, the program has the descriptor it would have had without us; but beside another
+/// program's layout that one has no shared mappings, so a program that asks for one is served after all (`serveLate`).
 
 import CHoldfast
 import CPreload
@@ -48,9 +49,24 @@ private func isOnHoldfast(_ descriptor: Int32) -> Bool {
   return holdfast_direct_ioctl(descriptor, holdfast_ioc_recall_status, &status) >= 0
 }
 
+/// The kernel has refused a shared mapping of a file (ENODEV): its handle, which real calls serve, was opened beside
+/// another program's layout, and is direct_io for good. Now or never it is served. False: never.
+func serveLate(_ descriptor: Int32) -> Bool {
+  let code = holdfast_errno()
+  defer { holdfast_set_errno(code) }
+  let flags = holdfast_raw_fcntl(descriptor, F_GETFL, 0)
+  var status = holdfast_descriptor_status()
+  guard holdfast_is_enabled() != 0, flags >= 0, flags & O_ACCMODE == O_RDWR, flags & holdfast_open_unserved == 0,
+    Int(descriptor) < Registry.maximumDescriptors, holdfast_look(descriptor, &status) == 0, status.is_regular != 0,
+    isOnHoldfast(descriptor), let registry = makeRegistry()
+  else { return false }
+  let serial = registry.pointee.serial.load(ordering: .acquiring)
+  return admit(descriptor, flags, status, serial, isLate: true) == 0
+}
+
 /// 0, or the errno that says why real calls serve it.
 private func admit(
-  _ descriptor: Int32, _ flags: Int32, _ status: holdfast_descriptor_status, _ serial: UInt64
+  _ descriptor: Int32, _ flags: Int32, _ status: holdfast_descriptor_status, _ serial: UInt64, isLate: Bool = false
 ) -> Int32 {
   guard let registry = makeRegistry() else { return ENOMEM }
   let isWriting = flags & O_ACCMODE != O_RDONLY
@@ -61,39 +77,74 @@ private func admit(
   question.inode = status.inode
   question.isWriting = isWriting
   question.serial = serial
-  guard var answer = registry.ask(question) else { return EAGAIN }
+  var patience = MillisecondPatience.forLayouts
+  while true {
+    let code = tryToAdmit(registry, question, flags, isLate)
+    guard code == EAGAIN, !patience.isOver else { return code }
+    patience.wait()
+  }
+}
+
+/// EAGAIN: somebody recalls the file now.
+private func tryToAdmit(
+  _ registry: UnsafeMutablePointer<Registry>, _ question: Question, _ flags: Int32, _ isLate: Bool
+) -> Int32 {
+  guard var answer = registry.ask(question) else { return ECANCELED }
   if answer.code == ENOENT {
-    var layout = FirstLayout()
-    if isWriting {
-      // Closing the first handle would drop locks the program has on the file by a descriptor we do not know.
-      guard !hasForeignLocks.load(ordering: .relaxed) else { return ENOLCK }
-      let code = layout.take(descriptor)
-      guard code == 0 else { return code }
-    }
-    question.kind = .make
-    guard let made = registry.ask(question) else {
-      layout.giveBack(descriptor)
-      return EAGAIN
-    }
-    answer = made
-    let second = answer.code == 0 && isWriting ? openAgain(descriptor, flags) : -1
-    // Not left to the close, which the daemon hears of later: a mapping through the mount might come before that.
-    layout.giveBack(descriptor)
-    if answer.code == 0, isWriting {
-      let code = second < 0 ? -second : takeOver(descriptor, second, flags)
-      guard code == 0 else {
-        registry.dropReference(answer.file)
-        return code
-      }
-    }
+    answer = isLate ? registry.makeLate(question) : registry.make(question, flags)
   }
   guard answer.code == 0 else { return answer.code }
   guard registry.openImage(answer) else {
     registry.dropReference(answer.file)
     return EMFILE
   }
-  registry.install(descriptor, answer.file, flags)
+  registry.install(question.descriptor, answer.file, flags)
   return 0
+}
+
+extension UnsafeMutablePointer where Pointee == Registry {
+  /// A file not yet served, just opened.
+  fileprivate func make(_ asked: Question, _ flags: Int32) -> Answer {
+    var question = asked
+    question.kind = .make
+    guard question.isWriting else { return ask(question) ?? Answer(code: ECANCELED) }
+    // Closing the first handle would drop locks the program has on the file by a descriptor we do not know.
+    guard !hasForeignLocks.load(ordering: .relaxed) else { return Answer(code: ENOLCK) }
+    var layout = FirstLayout()
+    let code = layout.take(question.descriptor)
+    guard code == 0 else { return Answer(code: code) }
+    let answer = ask(question) ?? Answer(code: ECANCELED)
+    let second = answer.code == 0 ? openAgain(question.descriptor, flags) : -1
+    // Not left to the close, which the daemon hears of later: a mapping through the mount might come before that.
+    layout.giveBack(question.descriptor)
+    guard answer.code == 0 else { return answer }
+    let failure = second < 0 ? -second : takeOver(question.descriptor, second, flags)
+    guard failure == 0 else {
+      dropReference(answer.file)
+      return Answer(code: failure)
+    }
+    return answer
+  }
+
+  /// A file not yet served, whose handle is direct_io: it stays what it is.
+  fileprivate func makeLate(_ asked: Question) -> Answer {
+    var question = asked
+    question.kind = .make
+    var layout = FirstLayout()
+    var answer = Answer(code: layout.take(question.descriptor))
+    if answer.code == 0 { answer = ask(question) ?? Answer(code: ECANCELED) }
+    layout.giveBack(question.descriptor)
+    if answer.code == EBUSY {
+      // Somebody uses the page cache: so shall we.
+      question.isCached = true
+      answer = ask(question) ?? Answer(code: ECANCELED)
+    }
+    // Locks that were taken while real calls served it were not noted as this file's.
+    if answer.code == 0, hasForeignLocks.load(ordering: .relaxed) {
+      files[answer.file].isLocked.store(1, ordering: .relaxed)
+    }
+    return answer
+  }
 }
 
 /// The same file, as it is opened while a layout stands: direct_io.
@@ -123,14 +174,8 @@ private struct FirstLayout {
     let layout = memory.assumingMemoryBound(to: holdfast_layout.self)
     layout.pointee.version = UInt32(HOLDFAST_ABI_VERSION)
     layout.pointee.flags = HOLDFAST_LAYOUT_WRITE | HOLDFAST_LAYOUT_BREAKABLE | HOLDFAST_LAYOUT_AS_IS
-    var patience = RecallPatience()
     var code = holdfast_direct_ioctl(descriptor, holdfast_ioc_layout_get, memory)
-    // Left to real calls during another program's recall, the handle would have no shared mappings for good: it was opened
-    // beside that program's layout.
-    while code == -EINTR || code == -EAGAIN && !patience.isOver {
-      if code == -EAGAIN { patience.wait() }
-      code = holdfast_direct_ioctl(descriptor, holdfast_ioc_layout_get, memory)
-    }
+    while code == -EINTR { code = holdfast_direct_ioctl(descriptor, holdfast_ioc_layout_get, memory) }
     guard code >= 0 else { return -code }
     identifier = layout.pointee.layout_id
     return 0
@@ -233,14 +278,6 @@ extension UnsafeMutablePointer where Pointee == Registry {
       expected: 0, desired: cached + 1, ordering: .acquiringAndReleasing)
     // Both stay open, for the same reason.
     return isFirst ? cached : other - 1
-  }
-
-  /// For another one. False: closing it would cost the program its locks.
-  func dropCachedDescriptor(of file: UnsafeMutablePointer<ServedFile>) -> Bool {
-    guard file.pointee.isLocked.load(ordering: .relaxed) == 0 else { return false }
-    let cached = file.pointee.cachedDescriptor.exchange(0, ordering: .acquiringAndReleasing) - 1
-    if cached >= 0 { closeOwn(cached) }
-    return true
   }
 
   /// The last one ends the file's layout.

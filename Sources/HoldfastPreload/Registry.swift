@@ -72,6 +72,8 @@ struct ServedFile: ~Copyable {
   var isUsed: Bool
   /// The handle the layout is bound to, in the keeper's table.
   var handle: Int32
+  /// With `cached`: one that uses the page cache, plus 1.
+  var cachedHandle: Int32
   var grantSerial: UInt64
   var grantNanoseconds: UInt64
   /// Mappings of the image may be left in this process.

@@ -173,6 +173,44 @@ struct PreloadTests {
     agent.exit()
   }
 
+  /// A handle that real calls serve, opened beside another program's layout, has no shared mappings for good (ENODEV).
+  @Test("what real calls serve beside another program's layout can be mapped", arguments: ["layout", "page cache"])
+  func mappedLate(_ then: String) throws {
+    let folder = try volume().freshFolder()
+    let (path, busy) = (folder / "file", folder / "busy")
+    for path in [path, busy] { try path.create([UInt8](repeating: 1, count: 65_536)) }
+    let holder = try Agent(environment: Preload.environment)
+    let agent = try Agent(environment: Preload.environment)
+    // Locked by a descriptor that is not served, after which no file is that is opened.
+    let cached = try busy.open(O_RDWR)
+    defer { cached.close() }
+    try agent.call("lock", try agent.open(busy, O_RDWR), F_WRLCK)
+    let held = try holder.open(path, O_RDWR)
+    let file = try agent.open(path, O_RDWR)
+    #expect(try path.sealCount() == 1)
+    try agent.call("lock", file, F_WRLCK)
+    var other: File?
+    defer { other?.close() }
+    if then == "page cache" {
+      try holder.call("close", held)
+      #expect(try eventually { try path.sealCount() == 0 })
+      other = try path.open(O_RDWR)
+    }
+    try agent.call("map-file", file, 65_536)
+    #expect(try path.sealCount() == (then == "layout" ? 2 : 0))
+    try agent.call("poke", 5000, 42)
+    try agent.call("write", file, 5001, 1, 43)
+    #expect(try agent.call("peek", 5001) == 43)
+    #expect(try agent.request(["read", "\(file)", "5000", "1"]).text == "42")
+    #expect(try Array(path.contents()[5000..<5002]) == [42, 43])
+    // Its lock is where it was.
+    let stranger = try path.open(O_RDWR)
+    defer { stranger.close() }
+    #expect(throws: Errno(EAGAIN)) { try check(hmt_record_lock(stranger.descriptor, 1, Int16(F_WRLCK), 0, 0)) }
+    agent.exit()
+    holder.exit()
+  }
+
   @Test("what is mapped, cut off and there again can be stored into")
   func mappedTruncation() throws {
     let volume = try volume()
