@@ -111,7 +111,8 @@ struct RepairCommandTests {
 
   @Test func neitherSuperblock() throws {
     try withDamaged(
-      "for block in 0 256; do printf x | dd of=$image bs=1 seek=$((block * 4096)) conv=notrunc status=none; done"
+      // All of the checksum: one byte of it may be an x already.
+      "for block in 0 256; do printf xxxx | dd of=$image bs=4 seek=$((block * 1024)) conv=notrunc status=none; done"
     ) { image, sum in
       let before = try sum()
       for option in ["-n", "-p", "-y"] {

@@ -9,6 +9,14 @@ import Testing
 struct PreloadTests {
   private func volume() throws -> Volume { try sharedVolume() }
 
+  /// A program that has a file open and so many bytes of it mapped.
+  private func mapper(of path: Path, _ bytes: Int) throws -> (agent: Agent, file: Int) {
+    let agent = try Agent(environment: Preload.environment)
+    let file = try agent.open(path, O_RDWR)
+    try agent.call("map-file", file, bytes)
+    return (agent, file)
+  }
+
   /// Runs the program twice over equal files.
   private func expectSame(seed: UInt64, operations: Int) throws {
     let folder = try volume().freshFolder()
@@ -104,9 +112,7 @@ struct PreloadTests {
     let volume = try volume()
     let path = try volume.freshFolder() / "file"
     try path.create([UInt8](repeating: 1, count: 1 << 20))
-    let agent = try Agent(environment: Preload.environment)
-    let file = try agent.open(path, O_RDWR)
-    try agent.call("map-file", file, 1 << 20)
+    let (agent, file) = try mapper(of: path, 1 << 20)
     try agent.call("poke", 5000, 42)
     #expect(try path.storedContents()[5000] == 42)
     try path.truncate(2 << 20)
@@ -135,8 +141,7 @@ struct PreloadTests {
     let volume = try volume()
     let path = try volume.freshFolder() / "file"
     try path.create([UInt8](repeating: 1, count: 65_536))
-    let agents = try (0..<2).map { _ in try Agent(environment: Preload.environment) }
-    for agent in agents { try agent.call("map-file", try agent.open(path, O_RDWR), 65_536) }
+    let agents = try (0..<2).map { _ in try mapper(of: path, 65_536).agent }
     // The second's layout keeps the first's mapping from going over to the mount.
     let child = try agents[0].call("fork")
     defer { kill(pid_t(child), SIGKILL) }
@@ -216,9 +221,7 @@ struct PreloadTests {
     let volume = try volume()
     let path = try volume.freshFolder() / "file"
     try path.create([UInt8](repeating: 1, count: 1 << 20))
-    let agent = try Agent(environment: Preload.environment)
-    let file = try agent.open(path, O_RDWR)
-    try agent.call("map-file", file, 1 << 20)
+    let (agent, file) = try mapper(of: path, 1 << 20)
     try path.truncate(8192)
     // The mapping is the mount's now, and has no layout any more.
     #expect(try eventually { try path.sealCount() == 0 })
@@ -243,8 +246,7 @@ struct PreloadTests {
         try file.writeAll(pattern(4096, seed: UInt8(block)), at: block * 4096)
       }
     }
-    let agent = try Agent(environment: Preload.environment)
-    try agent.call("map-file", try agent.open(paths[0], O_RDWR), 65_536)
+    let agent = try mapper(of: paths[0], 65_536).agent
     let map = try paths[0].extents()
     let refused = try holdfast("defrag", paths[0].text)
     #expect(refused.status == 1 && refused.errors.contains("maps"), "\(refused)")
@@ -303,9 +305,7 @@ struct PreloadTests {
     let volume = try volume()
     let path = try volume.freshFolder() / "file"
     try path.create([UInt8](repeating: 1, count: 1 << 20))
-    let agent = try Agent(environment: Preload.environment)
-    let file = try agent.open(path, O_RDWR)
-    try agent.call("map-file", file, 1 << 20)
+    let agent = try mapper(of: path, 1 << 20).agent
     let child = try agent.call("fork")
     agent.kill()
     // The child has the descriptor, but no handle of the layout.
