@@ -41,6 +41,8 @@ struct Question {
   var device: UInt64 = 0
   var inode: UInt64 = 0
   var isWriting = false
+  /// Of `find`: the descriptor is known to be direct_io.
+  var isLate = false
   /// Of `make`: through the mount's page cache, without a layout.
   var isCached = false
   var serial: UInt64 = 0

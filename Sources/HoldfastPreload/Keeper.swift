@@ -122,7 +122,8 @@ extension UnsafeMutablePointer where Pointee == Registry {
       if state & ServedFile.plain != 0 { return Answer(code: ENODATA) }
       // A handle from before the grant may use the page cache: then there is no layout beside it.
       let wasDirect =
-        state & ServedFile.direct != 0 && (files[index].grantSerial <= question.serial || !question.isWriting)
+        question.isLate
+        || state & ServedFile.direct != 0 && (files[index].grantSerial <= question.serial || !question.isWriting)
       if !wasDirect, state & ServedFile.cached == 0 {
         release(index, question.ownTransfers)
         let code = grant(index)

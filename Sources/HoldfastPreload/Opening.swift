@@ -16,7 +16,7 @@ import Synchronization
 /// The last device looked at that is no Holdfast mount, plus 1.
 private let otherDevice = Atomic<UInt64>(0)
 
-/// The program has taken a lock (fcntl(2)) by a descriptor of a FUSE file that we do not serve.
+/// The program has taken a lock (fcntl(2)) by a descriptor of a FUSE file that we did not serve then: of which, is not known.
 let hasForeignLocks = Atomic<Bool>(false)
 
 /// Called with what the real call returned; returns that.
@@ -77,9 +77,10 @@ private func admit(
   question.inode = status.inode
   question.isWriting = isWriting
   question.serial = serial
+  question.isLate = isLate
   var patience = MillisecondPatience.forLayouts
   while true {
-    let code = tryToAdmit(registry, question, flags, isLate)
+    let code = tryToAdmit(registry, question, flags, status, isLate)
     guard code == EAGAIN, !patience.isOver else { return code }
     patience.wait()
   }
@@ -87,7 +88,8 @@ private func admit(
 
 /// EAGAIN: somebody recalls the file now.
 private func tryToAdmit(
-  _ registry: UnsafeMutablePointer<Registry>, _ question: Question, _ flags: Int32, _ isLate: Bool
+  _ registry: UnsafeMutablePointer<Registry>, _ question: Question, _ flags: Int32,
+  _ status: holdfast_descriptor_status, _ isLate: Bool
 ) -> Int32 {
   guard var answer = registry.ask(question) else { return ECANCELED }
   if answer.code == ENOENT {
@@ -98,7 +100,7 @@ private func tryToAdmit(
     registry.dropReference(answer.file)
     return EMFILE
   }
-  registry.install(question.descriptor, answer.file, flags)
+  if registry.install(question.descriptor, answer.file, flags), isLate { registry.adopt(answer.file, status) }
   return 0
 }
 
@@ -139,11 +141,21 @@ extension UnsafeMutablePointer where Pointee == Registry {
       question.isCached = true
       answer = ask(question) ?? Answer(code: ECANCELED)
     }
-    // Locks that were taken while real calls served it were not noted as this file's.
-    if answer.code == 0, hasForeignLocks.load(ordering: .relaxed) {
-      files[answer.file].isLocked.store(1, ordering: .relaxed)
-    }
     return answer
+  }
+
+  /// Every other number of the program's that is this file's and was left to real calls: they would not see what is in a
+  /// mapping's pages, nor what they write be in it. 64 Ki questions of the kernel, some milliseconds, once.
+  fileprivate func adopt(_ index: Int, _ status: holdfast_descriptor_status) {
+    for number in 0..<Int32(Registry.maximumDescriptors) where descriptorWord(number).bits == 0 {
+      let flags = holdfast_raw_fcntl(number, F_GETFL, 0)
+      var other = holdfast_descriptor_status()
+      guard flags >= 0, flags & holdfast_open_unserved == 0, holdfast_look(number, &other) == 0,
+        other.inode == status.inode, other.device == status.device
+      else { continue }
+      files[index].references.wrappingAdd(1, ordering: .acquiringAndReleasing)
+      _ = install(number, index, flags)
+    }
   }
 }
 
@@ -233,7 +245,8 @@ extension UnsafeMutablePointer where Pointee == Registry {
     holdfast_direct_close(number)
   }
 
-  func install(_ descriptor: Int32, _ index: Int, _ flags: Int32) {
+  /// False: another thread was first, as may be with a number that was open already; the reference is given back.
+  fileprivate func install(_ descriptor: Int32, _ index: Int, _ flags: Int32) -> Bool {
     let access = flags & O_ACCMODE
     var bits: UInt64 = access == O_WRONLY ? 0 : DescriptorWord.canRead
     if access != O_RDONLY { bits |= DescriptorWord.canWrite }
@@ -242,7 +255,11 @@ extension UnsafeMutablePointer where Pointee == Registry {
     let word = DescriptorWord(
       file: index, generation: files[index].generation.load(ordering: .relaxed),
       description: pointee.descriptions.wrappingAdd(1, ordering: .relaxed).newValue, flags: bits)
-    words[Int(descriptor)].store(word.bits, ordering: .releasing)
+    let isFirst = words[Int(descriptor)].compareExchange(
+      expected: 0, desired: word.bits, ordering: .acquiringAndReleasing
+    ).exchanged
+    if !isFirst { dropReference(index) }
+    return isFirst
   }
 
   /// Another layout for a file that had one; false when it is not to be had now.
@@ -268,7 +285,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
     var path = DescriptorPath(thread: holdfast_gettid(), descriptor: descriptor)
     var cached = path.open(O_CLOEXEC | (file.pointee.isWriting ? O_RDWR : O_RDONLY))
     guard cached >= 0, Int(cached) < Registry.maximumDescriptors else { return nil }
-    if file.pointee.isLocked.load(ordering: .relaxed) == 0 {
+    if file.pointee.isLocked.load(ordering: .relaxed) == 0, !hasForeignLocks.load(ordering: .relaxed) {
       cached = ownNumber(for: cached)
       guard cached >= 0 else { return nil }
     } else {

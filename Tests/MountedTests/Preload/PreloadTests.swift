@@ -158,11 +158,15 @@ struct PreloadTests {
     let path = try volume.freshFolder() / "file"
     try path.create([UInt8](repeating: 1, count: 65_536))
     let agent = try Agent(environment: Preload.environment)
+    // Opened beside a layout, it does not use the page cache: or it would be in the way until RELEASE has come.
+    let first = try takeWriteLayout(path)
     let layout = try takeLayout(path) {
       $0.isWrite = true
       $0.isBreakable = true
       $0.graceSeconds = 60
     }
+    _ = try first.giveBack()
+    #expect(try eventually { try path.sealCount() == 1 })
     let growing = Background { try path.truncate(131_072) }
     let isWaiting = try eventually { try volume.statistics().waitingOperations > 0 }
     #expect(isWaiting)
@@ -193,7 +197,8 @@ struct PreloadTests {
     let held = try holder.open(path, O_RDWR)
     let file = try agent.open(path, O_RDWR)
     #expect(try path.sealCount() == 1)
-    try agent.call("lock", file, F_WRLCK)
+    let copy = try agent.call("dup", file)
+    try agent.call("lock", copy, F_WRLCK)
     var other: File?
     defer { other?.close() }
     if then == "page cache" {
@@ -205,14 +210,52 @@ struct PreloadTests {
     #expect(try path.sealCount() == (then == "layout" ? 2 : 0))
     try agent.call("poke", 5000, 42)
     try agent.call("write", file, 5001, 1, 43)
-    #expect(try agent.call("peek", 5001) == 43)
-    #expect(try agent.request(["read", "\(file)", "5000", "1"]).text == "42")
-    #expect(try Array(path.contents()[5000..<5002]) == [42, 43])
+    try agent.call("write", copy, 5002, 1, 44)
+    #expect(try agent.call("peek", 5001) == 43 && agent.call("peek", 5002) == 44)
+    for number in [file, copy] { #expect(try agent.request(["read", "\(number)", "5000", "1"]).text == "42") }
+    #expect(try Array(path.contents()[5000..<5003]) == [42, 43, 44])
     // Its lock is where it was.
     let stranger = try path.open(O_RDWR)
     defer { stranger.close() }
     #expect(throws: Errno(EAGAIN)) { try check(hmt_record_lock(stranger.descriptor, 1, Int16(F_WRLCK), 0, 0)) }
     agent.exit()
+    holder.exit()
+  }
+
+  @Test("threads that map the same descriptor for the first time leave no layout behind")
+  func mappedLateByThreads() throws {
+    let path = try volume().freshFolder() / "file"
+    try path.create([UInt8](repeating: 1, count: 65_536))
+    let holder = try Agent(environment: Preload.environment)
+    let held = try holder.open(path, O_RDWR)
+    let program = """
+      import fcntl, mmap, os, sys, threading
+      # A lock by a descriptor that is not served: no file is that is opened after it.
+      other = os.open(sys.argv[1] + "-other", os.O_RDWR | os.O_CREAT | os.O_NONBLOCK)
+      fcntl.lockf(other, fcntl.LOCK_EX)
+      for _ in range(20):
+          file = os.open(sys.argv[1], os.O_RDWR)
+          start = threading.Barrier(8)
+          def work():
+              start.wait()
+              mmap.mmap(file, 65536).close()
+          threads = [threading.Thread(target=work) for _ in range(8)]
+          for thread in threads: thread.start()
+          for thread in threads: thread.join()
+          os.close(file)
+      print("done", flush=True)
+      sys.stdin.read()
+      """
+    var ends: [Int32] = [0, 0]
+    try check(hmt_pipe(&ends))
+    defer { close(ends[0]) }
+    let child = try Child(["env"] + Preload.environment + ["python3", "-c", program, path.text], input: ends[0])
+    #expect(eventually(within: 30) { (try? path.sealCount()) == 1 && child.hasSaid("done") })
+    try holder.call("close", held)
+    #expect(try eventually { try path.sealCount() == 0 })
+    close(ends[1])
+    let result = child.finish(seconds: 10)
+    #expect(result.status == 0, "\(result.errors)")
     holder.exit()
   }
 

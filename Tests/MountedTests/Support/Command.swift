@@ -84,6 +84,9 @@ final class Child {
     return ended ? status : nil
   }
 
+  /// So far, on its standard output.
+  func hasSaid(_ text: String) -> Bool { Self.text(of: output).contains(text) }
+
   /// Everything it said, after its end; a program that does not end is killed (and has status 137).
   func finish(seconds: Double = 60) -> CommandResult {
     if wait(seconds: seconds) == nil { signal(SIGKILL) }
