@@ -229,7 +229,12 @@ struct PreloadTests {
     let holder = try Agent(environment: Preload.environment)
     let held = try holder.open(path, O_RDWR)
     let program = """
-      import fcntl, mmap, os, sys, threading
+      import ctypes, fcntl, os, sys, threading
+      # Python's own mmap lets no other thread run.
+      libc = ctypes.CDLL(None)
+      libc.mmap.restype = ctypes.c_void_p
+      libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+      libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
       # A lock by a descriptor that is not served: no file is that is opened after it.
       other = os.open(sys.argv[1] + "-other", os.O_RDWR | os.O_CREAT | os.O_NONBLOCK)
       fcntl.lockf(other, fcntl.LOCK_EX)
@@ -238,7 +243,7 @@ struct PreloadTests {
           start = threading.Barrier(8)
           def work():
               start.wait()
-              mmap.mmap(file, 65536).close()
+              libc.munmap(libc.mmap(None, 65536, 3, 1, file, 0), 65536)
           threads = [threading.Thread(target=work) for _ in range(8)]
           for thread in threads: thread.start()
           for thread in threads: thread.join()
