@@ -45,7 +45,7 @@ private func tryToMap(
   }
   let file = registry.files + word.file
   let state = file.pointee.word.load(ordering: .acquiring)
-  guard state & ServedFile.plain == 0 else { return really(fd) }
+  guard state & ServedFile.plain == 0, word.names(fd, file) else { return really(fd) }
   if state & ServedFile.cached == 0 {
     var question = Question(.map)
     question.file = word.file

@@ -75,7 +75,8 @@ struct MillisecondPatience {
   /// Handles that use the page cache until their opening is done: as long as another program may keep its own.
   static var forHandles: Self { Self(milliseconds: 50) }
 
-  var isOver: Bool { milliseconds == 0 }
+  /// Nobody waits in the middle of a transfer, as a signal's handler may be: it may be that transfer that is waited for.
+  var isOver: Bool { milliseconds <= 0 || holdfast_thread_transfers()!.pointee > 0 }
 
   mutating func wait() {
     milliseconds -= 1

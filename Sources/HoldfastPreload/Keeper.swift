@@ -179,8 +179,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
   func forget(_ index: Int) {
     let file = files + index
     holdfast_direct_close(file.pointee.handle)
-    if file.pointee.cachedHandle > 0 { holdfast_direct_close(file.pointee.cachedHandle - 1) }
-    file.pointee.cachedHandle = 0
+    letGoOfPageCache(index)
     if !file.pointee.isWriting { pointee.readers.wrappingSubtract(1, ordering: .relaxed) }
     file.pointee.generation.wrappingAdd(1, ordering: .acquiringAndReleasing)
     file.pointee.word.bitwiseAnd(ServedFile.transfers, ordering: .acquiringAndReleasing)

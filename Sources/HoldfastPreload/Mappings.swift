@@ -80,6 +80,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
       files[index].isMapped = false
       files[index].isLost = false
       freeMappedLayout(index)
+      if files[index].word.load(ordering: .acquiring) & ServedFile.cached == 0 { letGoOfPageCache(index) }
       return
     }
     // A recall is under way, or: a handle whose requests were taken away gets no layout any more.
@@ -197,6 +198,13 @@ extension UnsafeMutablePointer where Pointee == Registry {
     _ = holdfast_direct_unmap(UInt(mapping), length)
     file.pointee.cachedHandle = handle + 1
     return true
+  }
+
+  /// Others may have layouts again.
+  func letGoOfPageCache(_ index: Int) {
+    let handle = files[index].cachedHandle - 1
+    if handle >= 0 { holdfast_direct_close(handle) }
+    files[index].cachedHandle = 0
   }
 
   /// Every piece of this process's memory that is a piece of the file. Returns how many; nil when nobody can tell now.

@@ -154,7 +154,8 @@ extension UnsafeMutablePointer where Pointee == Registry {
         other.inode == status.inode, other.device == status.device
       else { continue }
       files[index].references.wrappingAdd(1, ordering: .acquiringAndReleasing)
-      _ = install(number, index, flags)
+      // It may have been closed meanwhile.
+      if install(number, index, flags), !descriptorWord(number).names(number, files + index) { dropDescriptor(number) }
     }
   }
 }

@@ -38,6 +38,7 @@ struct Route {
     if begin(file) { return }
     let state = file.pointee.word.load(ordering: .acquiring)
     if state & ServedFile.cached != 0 {
+      guard word.names(descriptor, file) else { return }
       descriptor = registry.cachedDescriptor(of: file, descriptor, word) ?? descriptor
       return
     }
@@ -51,21 +52,13 @@ struct Route {
     holdfast_thread_transfers()!.pointee += 1
     let state = file.pointee.word.wrappingAdd(1, ordering: .acquiringAndReleasing).newValue
     if state & ServedFile.direct != 0, state & ServedFile.plain == 0,
-      file.pointee.generation.load(ordering: .relaxed) & 0xffff == word.generation,
-      isStillOurs(file)
+      word.names(descriptor, file)
     {
       self.file = file
       return true
     }
     Self.end(file)
     return false
-  }
-
-  /// The number may be another file's by now: closed and opened again by calls that we do not see.
-  private func isStillOurs(_ file: UnsafeMutablePointer<ServedFile>) -> Bool {
-    var status = holdfast_descriptor_status()
-    return holdfast_look(descriptor, &status) == 0 && status.inode == file.pointee.inode
-      && status.device == file.pointee.device
   }
 
   @inline(__always)
@@ -86,6 +79,17 @@ struct Route {
     Self.end(file)
     self.file = nil
     releaseLayout(word)
+  }
+}
+
+extension DescriptorWord {
+  /// Whether the number is still that file's: it may be another's by now, closed and opened again by calls that we do not
+  /// see.
+  func names(_ descriptor: Int32, _ file: UnsafeMutablePointer<ServedFile>) -> Bool {
+    var status = holdfast_descriptor_status()
+    return file.pointee.generation.load(ordering: .relaxed) & 0xffff == generation
+      && holdfast_look(descriptor, &status) == 0 && status.inode == file.pointee.inode
+      && status.device == file.pointee.device
   }
 }
 
