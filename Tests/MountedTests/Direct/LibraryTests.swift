@@ -2,6 +2,7 @@
 
 import CMountedSupport
 import Glibc
+import Synchronization
 import Testing
 
 @Suite("Direct: the C library", .needsMount, .mounted(), .deadline(seconds: 120))
@@ -9,11 +10,16 @@ struct LibraryTests {
   /// The library of this build, installed below a folder that ends with the suite's volume.
   private static func prefix(_ volume: Volume) throws -> String {
     let prefix = volume.folder + "/prefix"
-    if Path(prefix + "/lib/pkgconfig/holdfast.pc").exists { return prefix }
-    let result = try run([TestEnvironment.sources + "/scripts/install-library.sh", prefix, TestEnvironment.library])
-    guard result.status == 0 else { throw Trouble("install-library.sh: \(result.errors)") }
+    try installing.withLock { _ in
+      if Path(prefix + "/lib/pkgconfig/holdfast.pc").exists { return }
+      let result = try run([TestEnvironment.sources + "/scripts/install-library.sh", prefix, TestEnvironment.library])
+      guard result.status == 0 else { throw Trouble("install-library.sh: \(result.errors)") }
+    }
     return prefix
   }
+
+  /// By one test, the others wait.
+  private static let installing = Mutex(())
 
   private func file() throws -> Path {
     let path = try sharedVolume().freshFolder() / "file"
