@@ -344,9 +344,11 @@ static int run_start(int count, const char *library) {
 }
 
 int main(int count, char **words) {
-  /* Whatever else whoever started us had open: the numbers that open(2) answers are compared. */
-  close_range(3, ~0u, 0);
-  if (count == 5 && !strcmp(words[1], "random")) return run_random(strtoull(words[2], NULL, 10), atoi(words[3]), words[4]);
+  if (count == 5 && !strcmp(words[1], "random")) {
+    /* Whatever else whoever started us had open: the numbers that open(2) answers are compared. */
+    close_range(3, ~0u, 0);
+    return run_random(strtoull(words[2], NULL, 10), atoi(words[3]), words[4]);
+  }
   if (count == 4 && !strcmp(words[1], "append")) return run_append(atoi(words[2]), words[3]);
   if (count == 4 && !strcmp(words[1], "share")) return run_share(atoi(words[2]), words[3]);
   if (count == 4 && !strcmp(words[1], "handler")) return run_handler(atoi(words[2]), words[3]);
