@@ -24,7 +24,7 @@ struct Question {
     case map
     /// Return the layout for good: what is mapped is mapped through the mount from now on.
     case convert
-    /// Every mapping of every file, likewise; the answer is about those within `length` bytes at `address`.
+    /// Every mapping of every file, likewise; the answer is about those within `length` bytes at `address`, of 0 about all.
     case convertAll
     /// Mappings are gone: return the layouts of files that had nothing else.
     case reap
@@ -67,17 +67,6 @@ struct Answer {
 }
 
 extension UnsafeMutablePointer where Pointee == Registry {
-  /// The same, until the answer is another than `code`, or the patience is over.
-  func ask(_ question: Question, again code: Int32, _ patience: MillisecondPatience) -> Answer? {
-    var patience = patience
-    var answer = ask(question)
-    while answer?.code == code, !patience.isOver {
-      patience.wait()
-      answer = ask(question)
-    }
-    return answer
-  }
-
   /// nil: nobody answers now.
   func ask(_ question: Question) -> Answer? {
     let isAsking = holdfast_thread_is_asking()!
@@ -96,6 +85,17 @@ extension UnsafeMutablePointer where Pointee == Registry {
     phase.wait(while: 1)
     let answer = pointee.answer
     phase.set(0)
+    return answer
+  }
+
+  /// The same, until the answer is another than `code`, or the patience is over.
+  func ask(_ question: Question, again code: Int32, _ patience: MillisecondPatience) -> Answer? {
+    var patience = patience
+    var answer = ask(question)
+    while answer?.code == code, !patience.isOver {
+      patience.wait()
+      answer = ask(question)
+    }
     return answer
   }
 }

@@ -118,7 +118,7 @@ private func stopReaders(_ registry: UnsafeMutablePointer<Registry>, _ fd: Int32
   var question = Question(.convertAll)
   question.address = UInt(bitPattern: address)
   question.length = max(length, 1)
-  if let answer = registry.ask(question) { return answer.code }
+  if let answer = registry.ask(question, again: EAGAIN, .forHandles) { return answer.code }
   return (0..<Registry.maximumFiles).contains { registry.files[$0].isMapped } ? EAGAIN : 0
 }
 
@@ -186,7 +186,7 @@ private func changesMap(_ fd: Int32) {
 @c(holdfast_preload_before_fork) public func beforeFork() {
   guard let registry, registry.isOurs else { return }
   for index in 0..<Registry.maximumFiles where registry.files[index].isMapped {
-    _ = registry.ask(Question(.convertAll))
+    _ = registry.ask(Question(.convertAll), again: EAGAIN, .forHandles)
     return
   }
 }

@@ -66,13 +66,14 @@ struct Patience {
   }
 }
 
-/// How long a program's open(2) or mmap(2) waits for what passes by itself. Nothing may be held meanwhile: it may be what
+/// How long a program's thread waits for what passes by itself, in open(2), mmap(2), mremap(2), fork(2). Nothing may be held meanwhile: it may be what
 /// is recalled.
 struct MillisecondPatience {
   private var milliseconds: Int
   /// Somebody's recall, or layout: under this library they take some milliseconds.
   static var forLayouts: Self { Self(milliseconds: 1000) }
-  /// Handles that use the page cache until their opening is done: as long as another program may keep its own.
+  /// What lasts until somebody has done with opening the file; another program may keep its handle or layout for as long as
+  /// it likes, and is not waited for.
   static var forHandles: Self { Self(milliseconds: 50) }
 
   /// Nobody waits in the middle of a transfer, as a signal's handler may be: it may be that transfer that is waited for.

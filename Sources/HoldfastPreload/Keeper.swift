@@ -79,10 +79,9 @@ extension UnsafeMutablePointer where Pointee == Registry {
     case .convertAll:
       var code: Int32 = 0
       for index in 0..<Registry.maximumFiles where files[index].isUsed && files[index].isMapped {
-        let failure = convertPatiently(index, question.ownTransfers)
-        if failure != 0, question.length > 0, hasMappings(index, within: question.address, question.length) {
-          code = failure
-        }
+        let failure = convert(index, question.ownTransfers)
+        let isAskedFor = question.length == 0 || hasMappings(index, within: question.address, question.length)
+        if failure != 0, isAskedFor { code = failure }
       }
       return Answer(code: code)
     case .reap:
@@ -94,21 +93,6 @@ extension UnsafeMutablePointer where Pointee == Registry {
       }
     }
     return Answer()
-  }
-
-  /// A millisecond each: a handle of somebody who is just opening the file is over soon; another program's layout is not,
-  /// and then mappings stay on the image.
-  private static var convertAttempts: Int { 50 }
-
-  private func convertPatiently(_ index: Int, _ ownTransfers: UInt32) -> Int32 {
-    for _ in 1..<Self.convertAttempts {
-      let code = convert(index, ownTransfers)
-      guard code == EAGAIN else { return code }
-      keeperLock.unlock()
-      _ = holdfast_raw_poll(nil, 0, 1)
-      keeperLock.lock()
-    }
-    return convert(index, ownTransfers)
   }
 
   // MARK: Files
@@ -137,7 +121,12 @@ extension UnsafeMutablePointer where Pointee == Registry {
 
   private func addReference(_ index: Int) {
     let (before, _) = files[index].references.wrappingAdd(1, ordering: .acquiringAndReleasing)
-    if before == 0, files[index].isMapped { pointee.orphans.wrappingSubtract(1, ordering: .relaxed) }
+    if before == 0 { endOrphan(index) }
+  }
+
+  private func endOrphan(_ index: Int) {
+    if files[index].isOrphan { pointee.orphans.wrappingSubtract(1, ordering: .relaxed) }
+    files[index].isOrphan = false
   }
 
   private func make(_ question: Question) -> Answer {
@@ -180,6 +169,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
     let file = files + index
     holdfast_direct_close(file.pointee.handle)
     letGoOfPageCache(index)
+    endOrphan(index)
     if !file.pointee.isWriting { pointee.readers.wrappingSubtract(1, ordering: .relaxed) }
     file.pointee.generation.wrappingAdd(1, ordering: .acquiringAndReleasing)
     file.pointee.word.bitwiseAnd(ServedFile.transfers, ordering: .acquiringAndReleasing)
@@ -203,6 +193,7 @@ extension UnsafeMutablePointer where Pointee == Registry {
     if files[index].isMapped {
       if hasMappings(index) {
         pointee.orphans.wrappingAdd(1, ordering: .relaxed)
+        files[index].isOrphan = true
         return
       }
       files[index].isMapped = false
@@ -213,11 +204,9 @@ extension UnsafeMutablePointer where Pointee == Registry {
 
   private func reap(_ index: Int, _ ownTransfers: UInt32) {
     settle(index)
-    guard files[index].references.load(ordering: .acquiring) == 0, files[index].isMapped, !hasMappings(index) else {
-      return
-    }
+    // Its mappings may be the mount's by now.
+    guard files[index].isOrphan, !files[index].isMapped || !hasMappings(index) else { return }
     files[index].isMapped = false
-    pointee.orphans.wrappingSubtract(1, ordering: .relaxed)
     release(index, ownTransfers)
     forget(index)
   }

@@ -72,10 +72,12 @@ struct ServedFile: ~Copyable {
   var isUsed: Bool
   /// The handle the layout is bound to, in the keeper's table.
   var handle: Int32
-  /// With `cached`: one that uses the page cache, plus 1.
+  /// With `cached`, or on the way there: one that uses the page cache, plus 1.
   var cachedHandle: Int32
   var grantSerial: UInt64
   var grantNanoseconds: UInt64
+  /// Without a descriptor: its mappings are all there is of it. Counted in `orphans`.
+  var isOrphan: Bool
   /// Mappings of the image may be left in this process.
   var isMapped: Bool
   /// Asked to let go; transfers are still on their way.
@@ -115,7 +117,7 @@ struct Registry: ~Copyable {
   var wakeEvent: Int32
   var mendEvent: Int32
 
-  /// Files at a time; more are served by real calls. Each costs the keeper two or three descriptors.
+  /// Files at a time; more are served by real calls. Each costs the keeper two to four descriptors.
   static let maximumFiles = 1024
   static let maximumVolumes = 8
   /// Numbers above it are real calls' alone.

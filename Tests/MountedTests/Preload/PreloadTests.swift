@@ -226,6 +226,25 @@ struct PreloadTests {
     holder.exit()
   }
 
+  @Test("a file closed while it is mapped is let go of when it is unmapped, through the mount as well")
+  func closedWhileMapped() throws {
+    let path = try volume().freshFolder() / "file"
+    try path.create([UInt8](repeating: 1, count: 65_536))
+    let (agent, file) = try mapper(of: path, 65_536)
+    try agent.call("close", file)
+    // Before a fork the mapping goes over to the mount; the child has it as well.
+    let child = try agent.call("fork")
+    #expect(try path.sealCount() == 0)
+    kill(pid_t(child), SIGKILL)
+    try agent.call("poke", 5000, 42)
+    try agent.call("unmap-file")
+    // Nobody uses the page cache any more.
+    let layout = try takeWriteLayout(path)
+    #expect(try layout.bytes(1, at: 5000) == [42])
+    _ = try layout.giveBack()
+    agent.exit()
+  }
+
   @Test("threads that map the same descriptor for the first time leave no layout behind")
   func mappedLateByThreads() throws {
     let path = try volume().freshFolder() / "file"
